@@ -1,0 +1,41 @@
+#include "core/context.h"
+
+#include "core/error.h"
+#include "core/tensor.h"
+#include "core/thread_pool.h"
+
+namespace tern {
+
+struct Context::RandomState {
+  Tensor key;
+  Tensor samples;
+};
+
+Context::Context(Options options)
+    : options_(options),
+      allocator_(options.device),
+      pool_(std::make_unique<ThreadPool>(options.threads)),
+      random_(std::make_unique<RandomState>()) {
+  if (options.device.kind != Device::Kind::cpu)
+    throw DeviceError("[context] " + options.device.str() + ": this build of tern computes on the CPU only");
+  allocator_.poison(options.poison);
+}
+
+Context::~Context() = default;
+
+const Tensor& Context::rng_key() {
+  if (!random_->key.defined()) set_rng_key(options_.seed, 0);
+  return random_->key;
+}
+
+void Context::set_rng_key(uint64_t seed, uint64_t step) {
+  if (!random_->key.defined()) random_->key = Tensor::empty(*this, {2}, DType::i64);
+  int64_t* key = random_->key.data<int64_t>();
+  key[0] = static_cast<int64_t>(seed);
+  key[1] = static_cast<int64_t>(step);
+}
+
+const Tensor& Context::rng_samples() const { return random_->samples; }
+void Context::set_rng_samples(const Tensor& samples) { random_->samples = samples; }
+
+}  // namespace tern

@@ -1,0 +1,272 @@
+#include "core/plan.h"
+
+#include <algorithm>
+#include <cstring>
+#include <unordered_map>
+
+#include "core/error.h"
+#include "core/memory_plan.h"
+#include "core/op.h"
+#include "core/recorder.h"
+#include "core/storage.h"
+
+namespace tern {
+namespace {
+
+/// Part of a value: what a recorded tensor was.
+struct Ref {
+  size_t value;
+  size_t offset;
+  Spec spec;
+};
+
+/// A storage that the plan touches: one of the outside world (parameters, the plan's inputs), or a place in the arena.
+struct Value {
+  std::shared_ptr<Storage> outside;
+  std::weak_ptr<Storage> recorded;  // the buffer of the recording run, to see whether it outlives it
+  std::string_view made_by;
+  Lifetime lifetime;
+};
+
+struct Instruction {
+  std::shared_ptr<const Op> op;
+  std::vector<Ref> in, out;
+  size_t workspace;
+  std::vector<size_t> overwritten;  // outside values that it writes in place
+};
+
+/// Turns the ops of one eager run into instructions over values.
+class PlanRecorder final : public Recorder {
+ public:
+  void record(const Event& event) override {
+    const int now = static_cast<int>(instructions.size());
+    Instruction instruction{event.op, {}, {}, event.workspace, {}};
+    for (const Tensor& input : event.inputs) instruction.in.push_back(refer(input, now));
+    for (size_t i = 0; i < event.outputs.size(); ++i) {
+      const Tensor& output = event.outputs[i];
+      if (!event.aliases[i]) {
+        ids_.emplace(output.storage()->id(), values.size());
+        values.push_back({nullptr, output.storage(), event.op->name(), {output.storage()->bytes(), now, now}});
+        values.back().lifetime.bytes = output.bytes();
+      }
+      instruction.out.push_back(refer(output, now));
+      if (event.aliases[i] && event.aliases[i]->writes && values[instruction.out.back().value].outside)
+        instruction.overwritten.push_back(instruction.out.back().value);
+    }
+    instructions.push_back(std::move(instruction));
+  }
+
+  Ref refer(const Tensor& tensor, int now) {
+    const auto [it, outside] = ids_.try_emplace(tensor.storage()->id(), values.size());
+    if (outside) values.push_back({tensor.storage(), {}, "", {}});
+    Value& value = values[it->second];
+    value.lifetime.last = std::max(value.lifetime.last, now);
+    return {it->second, tensor.storage_offset(), tensor.spec()};
+  }
+
+  std::vector<Value> values;
+  std::vector<Instruction> instructions;
+
+ private:
+  std::unordered_map<uint64_t, size_t> ids_;  // Storage::id() -> value
+};
+
+/// Puts a recorder into the context while it lives.
+class Recording {
+ public:
+  Recording(Context& context, Recorder& recorder) : context_(context) {
+    context.set_recorder(&recorder);
+  }
+  ~Recording() { context_.set_recorder(nullptr); }
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
+
+ private:
+  Context& context_;
+};
+
+class Plan {
+ public:
+  Plan(Context& context, const CompiledStep::Function& step, std::span<const Tensor> inputs, const CompileOptions& options)
+      : context_(context), arena_(options.arena) {
+    for (const Tensor& input : inputs) {
+      Tensor own = Tensor::empty(context, input.shape(), input.dtype());
+      own.copy_from(input);
+      if (input.requires_grad()) own.set_requires_grad();
+      inputs_.push_back(own);
+    }
+    PlanRecorder recorder;
+    {
+      Recording recording(context, recorder);
+      outputs_of_recording_ = step(inputs_);
+    }
+    const int end = static_cast<int>(recorder.instructions.size());
+    for (const Tensor& output : outputs_of_recording_) output_refs_.push_back(recorder.refer(output, end));
+    values_ = std::move(recorder.values);
+    instructions_ = std::move(recorder.instructions);
+    refuse_escapes();
+    lay_out(options.reuse_memory);
+  }
+
+  /// What the recording run computed; then the buffers of that run are given up and replay() takes over.
+  std::vector<Tensor> take_recorded_outputs() { return std::move(outputs_of_recording_); }
+
+  std::vector<Tensor> replay(std::span<const Tensor> inputs) {
+    bind();
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      if (inputs[i].raw() == inputs_[i].raw()) continue;
+      inputs_[i].copy_from(inputs[i]);
+    }
+    const bool poison = context_.options().poison;
+    for (size_t i = 0; i < instructions_.size(); ++i) {
+      Launch launch{context_, launches_[i].in, launches_[i].out, launches_[i].workspace};
+      if (poison && !launch.workspace.empty()) std::memset(launch.workspace.data(), 0xff, launch.workspace.size());
+      instructions_[i].op->run(launch);
+      for (size_t value : instructions_[i].overwritten) values_[value].outside->bump_version();
+      if (poison) poison_dead(static_cast<int>(i));
+    }
+    return outputs_;
+  }
+
+  PlanStats stats() const { return stats_; }
+
+ private:
+  struct Bound {
+    std::vector<Tensor> in, out;
+    std::span<std::byte> workspace;
+  };
+
+  /// A tensor made in the step and kept outside would not be updated by replays.
+  void refuse_escapes() const {
+    for (const Value& value : values_) {
+      if (value.outside) continue;
+      const auto storage = value.recorded.lock();
+      if (!storage) continue;
+      long held_by_outputs = 0;
+      for (const Tensor& output : outputs_of_recording_) held_by_outputs += output.storage() == storage;
+      if (held_by_outputs == 0)
+        throw AutogradError("[compile] a result of " + std::string(value.made_by) +
+                            " is kept outside of the recorded step; return it from the step instead");
+    }
+  }
+
+  void lay_out(bool reuse) {
+    std::vector<Lifetime> lifetimes;
+    for (Value& value : values_) lifetimes.push_back(value.outside ? Lifetime{} : value.lifetime);
+    for (size_t i = 0; i < instructions_.size(); ++i)
+      lifetimes.push_back({instructions_[i].workspace, static_cast<int>(i), static_cast<int>(i)});
+    layout_ = plan_memory(lifetimes, reuse);
+    stats_ = {static_cast<int>(instructions_.size()), layout_.bytes, plan_memory(lifetimes, false).bytes};
+  }
+
+  Tensor bind(const Ref& ref, const std::shared_ptr<Storage>& arena) {
+    const Value& value = values_[ref.value];
+    if (value.outside) return Tensor::view_of(context_, value.outside, ref.offset, ref.spec);
+    return Tensor::view_of(context_, arena, layout_.offsets[ref.value] + ref.offset, ref.spec);
+  }
+
+  void bind() {
+    const std::shared_ptr<Storage>& arena = arena_->reserve(layout_.bytes);
+    if (bound_to_ == arena) return;
+    bound_to_ = arena;
+    launches_.clear();
+    outputs_.clear();
+    for (size_t i = 0; i < instructions_.size(); ++i) {
+      Bound bound;
+      for (const Ref& ref : instructions_[i].in) bound.in.push_back(bind(ref, arena));
+      for (const Ref& ref : instructions_[i].out) bound.out.push_back(bind(ref, arena));
+      if (instructions_[i].workspace > 0)
+        bound.workspace = {static_cast<std::byte*>(arena->data()) + layout_.offsets[values_.size() + i], instructions_[i].workspace};
+      launches_.push_back(std::move(bound));
+    }
+    for (const Ref& ref : output_refs_) outputs_.push_back(bind(ref, arena));
+  }
+
+  /// Debugging: whatever the step reads after its last use is NaN.
+  void poison_dead(int now) const {
+    for (size_t i = 0; i < values_.size(); ++i)
+      if (!values_[i].outside && values_[i].lifetime.last == now)
+        std::memset(static_cast<std::byte*>(bound_to_->data()) + layout_.offsets[i], 0xff, values_[i].lifetime.bytes);
+  }
+
+  Context& context_;
+  std::shared_ptr<Arena> arena_;
+  std::vector<Tensor> inputs_, outputs_, outputs_of_recording_;
+  std::vector<Value> values_;
+  std::vector<Instruction> instructions_;
+  std::vector<Ref> output_refs_;
+  MemoryLayout layout_;
+  PlanStats stats_;
+  std::shared_ptr<Storage> bound_to_;
+  std::vector<Bound> launches_;
+};
+
+/// What a plan depends on besides tensor values.
+struct PlanKey {
+  std::vector<Spec> specs;
+  std::vector<bool> requires_grad;
+  int64_t lane_size;
+  bool grad_enabled;
+  bool operator==(const PlanKey&) const = default;
+};
+
+}  // namespace
+
+const std::shared_ptr<Storage>& Arena::reserve(size_t bytes) {
+  if (!storage_ || storage_->bytes() < bytes) {
+    storage_.reset();
+    storage_ = std::make_shared<Storage>(context_, bytes, "plan arena");
+  }
+  return storage_;
+}
+
+size_t Arena::bytes() const { return storage_ ? storage_->bytes() : 0; }
+
+std::string PlanStats::str() const {
+  return std::to_string(instructions) + " ops, arena " + std::to_string(arena_bytes >> 10) + " KiB (" +
+         std::to_string(unplanned_bytes >> 10) + " KiB without reuse)";
+}
+
+struct CompiledStep::Impl {
+  Context& context;
+  Function step;
+  CompileOptions options;
+  std::vector<std::pair<PlanKey, std::unique_ptr<Plan>>> plans;
+};
+
+CompiledStep::CompiledStep(Context& context, Function step, CompileOptions options)
+    : impl_(std::make_unique<Impl>(Impl{context, std::move(step), std::move(options), {}})) {
+  if (!impl_->options.arena) impl_->options.arena = std::make_shared<Arena>(context);
+}
+CompiledStep::~CompiledStep() = default;
+CompiledStep::CompiledStep(CompiledStep&&) noexcept = default;
+CompiledStep& CompiledStep::operator=(CompiledStep&&) noexcept = default;
+
+std::vector<Tensor> CompiledStep::operator()(std::span<const Tensor> inputs) {
+  Context& context = impl_->context;
+  if (context.recorder()) throw AutogradError("[compile] a compiled step is called while another one is recorded");
+  if (!impl_->options.plan) return impl_->step(inputs);
+  PlanKey key{{}, {}, context.lane_size(), context.grad_enabled()};
+  for (const Tensor& input : inputs) {
+    key.specs.push_back(input.spec());
+    key.requires_grad.push_back(input.requires_grad());
+  }
+  for (auto& [known, plan] : impl_->plans)
+    if (known == key) return plan->replay(inputs);
+  auto plan = std::make_unique<Plan>(context, impl_->step, inputs, impl_->options);
+  std::vector<Tensor> outputs = plan->take_recorded_outputs();
+  impl_->plans.emplace_back(std::move(key), std::move(plan));
+  // The recording ran on blocks of the caching allocator; replays run on the arena.
+  context.allocator().trim();
+  return outputs;
+}
+
+void CompiledStep::reset() { impl_->plans.clear(); }
+
+std::vector<PlanStats> CompiledStep::stats() const {
+  std::vector<PlanStats> stats;
+  for (const auto& [key, plan] : impl_->plans) stats.push_back(plan->stats());
+  return stats;
+}
+
+}  // namespace tern
