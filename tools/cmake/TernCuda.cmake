@@ -1,0 +1,1 @@
+set(TERN_HAS_CUDA OFF)
