@@ -29,6 +29,9 @@ add_library(tern_flags INTERFACE)
 target_include_directories(tern_flags INTERFACE ${PROJECT_SOURCE_DIR})
 # Contraction is written out (MulAdd): the compiler's own choice would differ between inlined copies of one function.
 set(flags -Wall -Wextra -ffp-contract=off)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  list(APPEND flags -Wno-restrict)  # GCC bug 105651: a false alarm on "text" + std::string
+endif()
 if(TERN_NATIVE)
   list(APPEND flags -march=native)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
