@@ -13,6 +13,7 @@ void check_inputs(const Op& op, const Context& context, std::span<const Tensor> 
     const std::string which = "[" + std::string(op.name()) + "] input " + std::to_string(i);
     if (!inputs[i].defined()) throw ShapeError(which + " is undefined");
     if (&inputs[i].context() != &context) throw DeviceError(which + " belongs to another context");
+    if (inputs[i].numel() == 0) throw ShapeError(which + " is empty: " + inputs[i].spec().str());
   }
 }
 
