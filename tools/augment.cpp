@@ -1,0 +1,125 @@
+#include "tools/augment.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "core/error.h"
+
+namespace tern::data {
+namespace {
+
+struct Context {
+  const PictureShape& shape;
+  RngKey key;
+  uint32_t place;  ///< in the list: two steps of one kind draw different numbers
+  std::span<uint8_t> picture;
+  std::vector<uint8_t>& scratch;
+
+  Random4 draw(RngUse use) const {
+    RngKey mine = key;
+    mine.op = use;
+    return random4(mine, place);
+  }
+  uint8_t* pixel(int y, int x) const {
+    return picture.data() + (static_cast<size_t>(y) * shape.width + x) * static_cast<size_t>(shape.channels);
+  }
+};
+
+int reflect(int i, int n) {
+  if (i < 0) return -i;
+  return i < n ? i : 2 * (n - 1) - i;
+}
+
+void apply(const Crop& crop, const Context& c) {
+  const Random4 words = c.draw(kRngCrop);
+  const auto places = static_cast<uint32_t>(2 * crop.pad + 1);
+  const int dy = static_cast<int>(uniform_below(words.v[0], places)) - crop.pad;
+  const int dx = static_cast<int>(uniform_below(words.v[1], places)) - crop.pad;
+  if (dy == 0 && dx == 0) return;
+  c.scratch.assign(c.picture.begin(), c.picture.end());
+  const int height = c.shape.height, width = c.shape.width, channels = c.shape.channels;
+  for (int y = 0; y < height; ++y) {
+    for (int x = 0; x < width; ++x) {
+      int from_y = y + dy, from_x = x + dx;
+      if (crop.mode == PadMode::kReflect) {
+        from_y = reflect(from_y, height);
+        from_x = reflect(from_x, width);
+      } else if (from_y < 0 || from_y >= height || from_x < 0 || from_x >= width) {
+        std::fill_n(c.pixel(y, x), channels, uint8_t{0});
+        continue;
+      }
+      std::copy_n(c.scratch.data() + (static_cast<size_t>(from_y) * width + from_x) * static_cast<size_t>(channels),
+                  channels, c.pixel(y, x));
+    }
+  }
+}
+
+void apply(const Flip& flip, const Context& c) {
+  if (uniform01(c.draw(kRngFlip).v[0]) >= flip.p) return;
+  for (int y = 0; y < c.shape.height; ++y) {
+    for (int left = 0, right = c.shape.width - 1; left < right; ++left, --right) {
+      std::swap_ranges(c.pixel(y, left), c.pixel(y, left) + c.shape.channels, c.pixel(y, right));
+    }
+  }
+}
+
+void apply(const Cutout& cutout, const Context& c) {
+  const Random4 words = c.draw(kRngCutout);
+  const int top = static_cast<int>(uniform_below(words.v[0], static_cast<uint32_t>(c.shape.height))) - cutout.size / 2;
+  const int left = static_cast<int>(uniform_below(words.v[1], static_cast<uint32_t>(c.shape.width))) - cutout.size / 2;
+  for (int y = std::max(top, 0); y < std::min(top + cutout.size, c.shape.height); ++y) {
+    for (int x = std::max(left, 0); x < std::min(left + cutout.size, c.shape.width); ++x) {
+      std::copy_n(cutout.fill.data(), c.shape.channels, c.pixel(y, x));
+    }
+  }
+}
+
+void check(const Crop& crop, const PictureShape& shape) {
+  const int most = crop.mode == PadMode::kReflect ? std::min(shape.height, shape.width) - 1 : 1024;
+  if (crop.pad < 0 || crop.pad > most) {
+    throw ConfigError("[augment] crop.pad is " + std::to_string(crop.pad) + ", wanted 0.." + std::to_string(most));
+  }
+}
+
+void check(const Flip& flip, const PictureShape&) {
+  if (!(flip.p >= 0.0f && flip.p <= 1.0f)) {
+    throw ConfigError("[augment] flip.p is " + std::to_string(flip.p) + ", wanted 0..1");
+  }
+}
+
+void check(const Cutout& cutout, const PictureShape& shape) {
+  const int most = 2 * std::max(shape.height, shape.width);  // covers the picture from any centre
+  if (cutout.size < 1 || cutout.size > most) {
+    throw ConfigError("[augment] cutout.size is " + std::to_string(cutout.size) + ", wanted 1.." +
+                      std::to_string(most));
+  }
+  if (shape.channels > static_cast<int>(cutout.fill.size())) {
+    throw ConfigError("[augment] cutout fills up to 3 channels but the pictures have " +
+                      std::to_string(shape.channels));
+  }
+}
+
+}  // namespace
+
+std::array<uint8_t, 3> raw_mean(const std::array<float, 3>& mean) {
+  std::array<uint8_t, 3> raw{};
+  for (size_t c = 0; c < raw.size(); ++c) {
+    raw[c] = static_cast<uint8_t>(std::lround(std::clamp(mean[c], 0.0f, 1.0f) * 255.0f));
+  }
+  return raw;
+}
+
+void check_augment(std::span<const Augment> steps, const PictureShape& shape) {
+  for (const Augment& step : steps) std::visit([&](const auto& s) { check(s, shape); }, step);
+}
+
+void apply_augment(std::span<const Augment> steps, const PictureShape& shape, uint64_t seed, uint64_t epoch,
+                   uint64_t sample, std::span<uint8_t> picture, std::vector<uint8_t>& scratch) {
+  for (uint32_t place = 0; place < steps.size(); ++place) {
+    const Context context{shape, {.seed = seed, .epoch = epoch, .sample = sample}, place, picture, scratch};
+    std::visit([&](const auto& step) { apply(step, context); }, steps[place]);
+  }
+}
+
+}  // namespace tern::data
