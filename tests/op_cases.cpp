@@ -2,17 +2,24 @@
 
 namespace tern::testing {
 
+// Rows of tests/op_cases_<group>.cpp.
+std::vector<OpCase> elementwise_cases();
+std::vector<OpCase> reduction_cases();
+
 // One row an op: see op_cases.h. References are naive loops in tests/naive_*.h.
 const std::vector<OpCase>& op_cases() {
-  static const std::vector<OpCase> cases = {
-      // --- elementwise
-      // --- reductions
-      // --- shape
-      // --- matmul
-      // --- convolution and pooling
-      // --- normalisation
-      // --- loss and dropout
-  };
+  static const std::vector<OpCase> cases = [] {
+    std::vector<OpCase> all = {
+        // --- shape
+        // --- matmul
+        // --- convolution and pooling
+        // --- normalisation
+        // --- loss and dropout
+    };
+    for (auto* group : {elementwise_cases, reduction_cases})
+      for (OpCase& c : group()) all.push_back(std::move(c));
+    return all;
+  }();
   return cases;
 }
 
