@@ -16,7 +16,7 @@ namespace tern {
 namespace {
 
 // Kernels follow each other within microseconds, and waking a sleeping thread costs tens of them.
-constexpr std::chrono::microseconds kSpin{50};
+constexpr std::chrono::microseconds kSpin{100};
 
 /// Which pool this thread works for, so that a nested call keeps the thread's slot. Set once, as the thread starts.
 struct Employment {
