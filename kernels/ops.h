@@ -20,8 +20,12 @@
 // --- matmul
 
 // --- convolution and pooling
+#include "kernels/avg_pool2d/avg_pool2d.h"
+#include "kernels/global_avg_pool/global_avg_pool.h"
+#include "kernels/max_pool2d/max_pool2d.h"
 
 // --- normalisation
+#include "kernels/batch_norm/batch_norm.h"
 
 // --- loss and dropout
 

@@ -5,6 +5,8 @@ namespace tern::testing {
 // Rows of tests/op_cases_<group>.cpp.
 std::vector<OpCase> elementwise_cases();
 std::vector<OpCase> reduction_cases();
+std::vector<OpCase> pooling_cases();
+std::vector<OpCase> norm_cases();
 
 // One row an op: see op_cases.h. References are naive loops in tests/naive_*.h.
 const std::vector<OpCase>& op_cases() {
@@ -16,7 +18,7 @@ const std::vector<OpCase>& op_cases() {
         // --- normalisation
         // --- loss and dropout
     };
-    for (auto* group : {elementwise_cases, reduction_cases})
+    for (auto* group : {elementwise_cases, reduction_cases, pooling_cases, norm_cases})
       for (OpCase& c : group()) all.push_back(std::move(c));
     return all;
   }();

@@ -1,0 +1,140 @@
+#include "kernels/batch_norm/batch_norm.h"
+
+#include "core/error.h"
+#include "kernels/batch_norm/batch_norm_ops.h"
+#include "kernels/relu/relu.h"
+
+namespace tern {
+namespace {
+
+DType statistics_dtype(DType x) { return x == DType::f64 ? DType::f64 : DType::f32; }
+
+void check_vector(std::string_view op, const char* what, const Spec& spec, const Spec& x) {
+  const int64_t channels = x.shape[-1];
+  if (spec.shape != Shape{channels})
+    throw_shape(op, std::string(what) + " is " + spec.shape.str() + " but x has " + std::to_string(channels) + " channels");
+  if (spec.dtype != x.dtype && spec.dtype != statistics_dtype(x.dtype))
+    throw_dtype(op, std::string(what) + " is " + std::string(name_of(spec.dtype)) + ", x is " + std::string(name_of(x.dtype)));
+}
+
+/// Checks x and the optional gamma and beta that follow from index `first` on.
+void check_common(std::string_view op, const BatchNormSetup& setup, std::span<const Spec> in, size_t first) {
+  const Spec& x = in[0];
+  if (!is_floating(x.dtype)) throw_not_floating(op, x.dtype);
+  if (x.shape.rank() < 2) throw_shape(op, "x is " + x.shape.str() + ", wants at least 2 axes");
+  if (x.numel() == 0) throw_shape(op, "x " + x.shape.str() + " is empty");
+  if (setup.has_gamma) check_vector(op, "gamma", in[first++], x);
+  if (setup.has_beta) check_vector(op, "beta", in[first], x);
+}
+
+void check_options(const BatchNorm& options) {
+  if (!(options.eps >= 0)) throw ConfigError("[batch_norm] eps is " + std::to_string(options.eps) + ", wants 0 or more");
+}
+
+BatchNormSetup make_setup(const Tensor& x, const Tensor& gamma, const Tensor& beta, BatchNorm options, bool training) {
+  check_options(options);
+  const int64_t lane_size = x.defined() ? x.context().lane_size() : 0;
+  return {options, lane_size, gamma.defined(), beta.defined(), training};
+}
+
+std::vector<Tensor> with_affine(std::vector<Tensor> inputs, const Tensor& gamma, const Tensor& beta) {
+  if (gamma.defined()) inputs.push_back(gamma);
+  if (beta.defined()) inputs.push_back(beta);
+  return inputs;
+}
+
+BatchNormSetup without_activation(BatchNormSetup setup) {
+  setup.options.activation = Activation::none;
+  return setup;
+}
+
+/// Gradients for a node whose inputs are x, `before_affine - 1` statistics, [gamma], [beta].
+std::vector<Tensor> affine_grad(const BatchNormSetup& setup, const Node& node, const Tensor& dy, const Tensor& mean,
+                                const Tensor& var, int before_affine) {
+  std::vector<Tensor> result(static_cast<size_t>(node.input_count()));
+  if (!dy.defined()) return result;
+  std::vector<Tensor> inputs = {node.input(0), dy, mean, var};
+  for (int i = before_affine; i < node.input_count(); ++i) inputs.push_back(node.input(i));
+  const bool wants_dx = node.needs(0);
+  const std::vector<Tensor> grads = tern::apply(std::make_shared<BatchNormGrad>(setup, wants_dx), inputs);
+  if (wants_dx) result[0] = grads[2];
+  size_t at = static_cast<size_t>(before_affine);
+  if (setup.has_gamma) result[at++] = grads[0];
+  if (setup.has_beta) result[at] = grads[1];
+  return result;
+}
+
+}  // namespace
+
+std::vector<Spec> BatchNormTrain::infer(std::span<const Spec> in) const {
+  check_common(name(), setup_, in, 1);
+  const Shape& x = in[0].shape;
+  const Lanes lanes = setup_.lanes(x);
+  const int64_t positions = x.numel() / x[0] / x[-1];
+  for (int64_t lane = 0; lane < lanes.count(); ++lane)
+    if ((lanes.end(lane) - lanes.begin(lane)) * positions == 1)
+      throw_shape(name(), "training wants more than one value a channel in each lane, got x " + x.str() + " in lanes of " +
+                              std::to_string(lanes.size));
+  const Spec statistics{statistics_dtype(in[0].dtype), {lanes.count(), x[-1]}};
+  return {in[0], statistics, statistics};
+}
+
+std::vector<Tensor> BatchNormTrain::decompose(std::span<const Tensor> in) const {
+  if (setup_.options.activation == Activation::none) return {};
+  std::vector<Tensor> outputs = tern::apply(std::make_shared<BatchNormTrain>(without_activation(setup_)), in);
+  outputs[0] = relu(outputs[0]);
+  return outputs;
+}
+
+Saves BatchNormTrain::saves(GradMask) const { return {GradMask().set(), GradMask(0b110)}; }
+
+std::vector<Tensor> BatchNormTrain::grad(const Node& node, std::span<const Tensor> dy) const {
+  return affine_grad(setup_, node, dy[0], node.output(1), node.output(2), 1);
+}
+
+std::vector<Spec> BatchNormEval::infer(std::span<const Spec> in) const {
+  check_common(name(), setup_, in, 3);
+  for (size_t i = 1; i <= 2; ++i) {
+    check_vector(name(), i == 1 ? "running_mean" : "running_var", in[i], in[0]);
+    if (in[i].dtype != statistics_dtype(in[0].dtype))
+      throw_dtype(name(), "running statistics are " + std::string(name_of(in[i].dtype)) + ", wants " +
+                              std::string(name_of(statistics_dtype(in[0].dtype))));
+  }
+  return {in[0]};
+}
+
+std::vector<Tensor> BatchNormEval::decompose(std::span<const Tensor> in) const {
+  if (setup_.options.activation == Activation::none) return {};
+  return {relu(tern::apply(std::make_shared<BatchNormEval>(without_activation(setup_)), in)[0])};
+}
+
+std::vector<Tensor> BatchNormEval::grad(const Node& node, std::span<const Tensor> dy) const {
+  return affine_grad(setup_, node, dy[0], node.input(1), node.input(2), 3);
+}
+
+std::vector<Spec> BatchNormGrad::infer(std::span<const Spec> in) const {
+  check_common(name(), setup_, in, 4);
+  if (in[0] != in[1]) throw_shape(name(), "x is " + in[0].str() + " but dy is " + in[1].str());
+  const Shape channels{in[0].shape[-1]};
+  const DType statistics = statistics_dtype(in[0].dtype);
+  std::vector<Spec> out = {{setup_.has_gamma ? in[4].dtype : statistics, channels},
+                           {setup_.has_beta ? in[setup_.has_gamma ? 5 : 4].dtype : statistics, channels}};
+  if (wants_dx_) out.push_back(in[0]);
+  return out;
+}
+
+BatchNormResult batch_norm_train(const Tensor& x, const Tensor& gamma, const Tensor& beta, BatchNorm options) {
+  const BatchNormSetup setup = make_setup(x, gamma, beta, options, true);
+  const std::vector<Tensor> out = tern::apply(std::make_shared<BatchNormTrain>(setup), with_affine({x}, gamma, beta));
+  return {out[0], out[1], out[2]};
+}
+
+Tensor batch_norm_eval(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& running_mean,
+                       const Tensor& running_var, BatchNorm options) {
+  const BatchNormSetup setup = make_setup(x, gamma, beta, options, false);
+  // The running statistics are no part of the tape: a gradient through them would be that of an average over the past.
+  return tern::apply(std::make_shared<BatchNormEval>(setup),
+               with_affine({x, running_mean.detach(), running_var.detach()}, gamma, beta))[0];
+}
+
+}  // namespace tern

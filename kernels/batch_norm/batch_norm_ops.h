@@ -1,0 +1,69 @@
+#pragma once
+#include "core/autograd.h"
+#include "core/op.h"
+#include "kernels/batch_norm/batch_norm.h"
+
+/// The ops behind batch_norm.h.
+namespace tern {
+
+/// What the three ops share: which optional inputs are there, and how the batch falls into lanes.
+struct BatchNormSetup {
+  BatchNorm options;
+  int64_t lane_size = 0;
+  bool has_gamma = false;
+  bool has_beta = false;
+  bool training = true;
+
+  /// Training: each lane of the batch. Else one lane: the statistics are the same for all (the sums of the gradient of
+  /// gamma and beta still go lane by lane).
+  Lanes lanes(const Shape& x) const { return {x[0], lane_size}; }
+};
+
+/// in: x, [gamma], [beta]. out: y, mean, var.
+class BatchNormTrain final : public OpBase<BatchNormTrain> {
+ public:
+  explicit BatchNormTrain(BatchNormSetup setup) : setup_(setup) {}
+  std::string_view name() const override { return "batch_norm"; }
+  std::vector<Spec> infer(std::span<const Spec> in) const override;
+  size_t workspace(std::span<const Spec> in, Context& context) const override;
+  std::vector<Tensor> decompose(std::span<const Tensor> in) const override;
+  std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override;
+  Saves saves(GradMask) const override;
+  void run_cpu(Launch& launch) const;
+
+ private:
+  BatchNormSetup setup_;
+};
+
+/// in: x, mean, var, [gamma], [beta]. out: y.
+class BatchNormEval final : public OpBase<BatchNormEval> {
+ public:
+  explicit BatchNormEval(BatchNormSetup setup) : setup_(setup) {}
+  std::string_view name() const override { return "batch_norm_eval"; }
+  std::vector<Spec> infer(std::span<const Spec> in) const override;
+  size_t workspace(std::span<const Spec> in, Context& context) const override;
+  std::vector<Tensor> decompose(std::span<const Tensor> in) const override;
+  std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override;
+  Saves saves(GradMask) const override { return {GradMask().set(), {}}; }
+  void run_cpu(Launch& launch) const;
+
+ private:
+  BatchNormSetup setup_;
+};
+
+/// in: x, dy, mean, var, [gamma], [beta]. out: dgamma, dbeta, and dx when wanted.
+class BatchNormGrad final : public OpBase<BatchNormGrad> {
+ public:
+  BatchNormGrad(BatchNormSetup setup, bool wants_dx) : setup_(setup), wants_dx_(wants_dx) {}
+  std::string_view name() const override { return "batch_norm_grad"; }
+  std::vector<Spec> infer(std::span<const Spec> in) const override;
+  size_t workspace(std::span<const Spec> in, Context& context) const override;
+  int visible_outputs() const override { return wants_dx_ ? 3 : 2; }
+  void run_cpu(Launch& launch) const;
+
+ private:
+  BatchNormSetup setup_;
+  bool wants_dx_;
+};
+
+}  // namespace tern

@@ -1,0 +1,54 @@
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <string_view>
+
+#include "core/op.h"
+#include "core/thread_pool.h"
+
+/// The geometry of two-dimensional pooling windows.
+namespace tern {
+
+/// Square windows of a picture x [N,H,W,C] -> [N,P,Q,C]. The padding is never read.
+struct Window {
+  int64_t kernel, stride, padding;
+  int64_t n, h, w, c, p, q;
+
+  /// The part of window (i, j) that lies inside the picture, as rows and columns of x.
+  int64_t row_begin(int64_t i) const { return std::max<int64_t>(0, i * stride - padding); }
+  int64_t row_end(int64_t i) const { return std::min(h, i * stride - padding + kernel); }
+  int64_t col_begin(int64_t j) const { return std::max<int64_t>(0, j * stride - padding); }
+  int64_t col_end(int64_t j) const { return std::min(w, j * stride - padding + kernel); }
+  /// Index of row r, column s in window (i, j), row-major.
+  int64_t position(int64_t i, int64_t j, int64_t r, int64_t s) const {
+    return (r - i * stride + padding) * kernel + (s - j * stride + padding);
+  }
+  Shape out() const { return {n, p, q, c}; }
+  /// Element offsets of a pixel of x and of y.
+  int64_t x_at(int64_t image, int64_t r, int64_t s) const { return ((image * h + r) * w + s) * c; }
+  int64_t y_at(int64_t image, int64_t i, int64_t j) const { return ((image * p + i) * q + j) * c; }
+};
+
+/// `stride` 0: the kernel. Throws ConfigError for options that fit no picture, ShapeError when x is not [N,H,W,C] or is
+/// smaller than a window.
+Window make_window(std::string_view op, int64_t kernel, int64_t stride, int64_t padding, const Shape& x);
+
+/// Calls `body(r, s)` for each pixel of window (i, j) inside the picture, row-major.
+template <class Body>
+void for_window(const Window& window, int64_t i, int64_t j, const Body& body) {
+  for (int64_t r = window.row_begin(i); r < window.row_end(i); ++r)
+    for (int64_t s = window.col_begin(j); s < window.col_end(j); ++s) body(r, s);
+}
+
+/// Calls `body(image, i, j)` for each output pixel, on the pool.
+template <class Body>
+void for_output_pixels(Context& context, const Window& window, const Body& body) {
+  const int64_t pixels = window.n * window.p * window.q;
+  const int64_t chunk = std::max<int64_t>(1, 8192 / window.c);
+  context.pool().parallel_for((pixels + chunk - 1) / chunk, [&](int64_t task) {
+    for (int64_t at = task * chunk; at < std::min(pixels, (task + 1) * chunk); ++at)
+      body(at / (window.p * window.q), at / window.q % window.p, at % window.q);
+  });
+}
+
+}  // namespace tern

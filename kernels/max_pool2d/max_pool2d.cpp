@@ -1,0 +1,150 @@
+#include "kernels/max_pool2d/max_pool2d.h"
+
+#include "core/autograd.h"
+#include "kernels/common/loops.h"
+#include "kernels/common/window.h"
+
+namespace tern {
+namespace {
+
+/// Calls `f` with the type that numbers the pixels of a window.
+template <class F>
+void dispatch_index(int64_t kernel, F&& f) {
+  if (kernel <= 16)
+    f(uint8_t{});
+  else
+    f(int32_t{});
+}
+
+DType index_dtype(int64_t kernel) { return kernel <= 16 ? DType::u8 : DType::i32; }
+
+/// in: x. out: y, and with_index: which pixel of its window each element came from.
+class MaxPool2dOp final : public OpBase<MaxPool2dOp> {
+ public:
+  MaxPool2dOp(MaxPool2d options, bool with_index) : options_(options), with_index_(with_index) {}
+  std::string_view name() const override { return "max_pool2d"; }
+  std::vector<Spec> infer(std::span<const Spec> in) const override;
+  std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override;
+  Saves saves(GradMask) const override { return {{}, GradMask(0b10)}; }
+  void run_cpu(Launch& launch) const;
+
+ private:
+  Window window(const Shape& x) const { return make_window("max_pool2d", options_.kernel, options_.stride, options_.padding, x); }
+  MaxPool2d options_;
+  bool with_index_;
+};
+
+/// in: dy, index. out: dx.
+class MaxPool2dGrad final : public OpBase<MaxPool2dGrad> {
+ public:
+  MaxPool2dGrad(Window window, DType dtype) : window_(window), dtype_(dtype) {}
+  std::string_view name() const override { return "max_pool2d_grad"; }
+  std::vector<Spec> infer(std::span<const Spec>) const override {
+    return {{dtype_, {window_.n, window_.h, window_.w, window_.c}}};
+  }
+  void run_cpu(Launch& launch) const;
+
+ private:
+  Window window_;
+  DType dtype_;
+};
+
+std::vector<Spec> MaxPool2dOp::infer(std::span<const Spec> in) const {
+  if (!is_floating(in[0].dtype)) throw_not_floating(name(), in[0].dtype);
+  const Shape out = window(in[0].shape).out();
+  if (!with_index_) return {{in[0].dtype, out}};
+  return {{in[0].dtype, out}, {index_dtype(options_.kernel), out}};
+}
+
+std::vector<Tensor> MaxPool2dOp::grad(const Node& node, std::span<const Tensor> dy) const {
+  if (!dy[0].defined()) return {Tensor{}};
+  const Spec& x = node.input_spec(0);
+  return {apply_one(std::make_shared<MaxPool2dGrad>(window(x.shape), x.dtype), {dy[0], node.output(1)})};
+}
+
+/// One output pixel. Channels go in blocks so that the running maximum stays in the L1 cache.
+template <class T, class Index>
+void max_of_window(const Window& window, int64_t image, int64_t i, int64_t j, const T* x, T* y, Index* index) {
+  using Acc = Accumulator<T>;
+  constexpr int64_t kBlock = 64;
+  Acc best[kBlock];
+  int32_t where[kBlock];  // as wide as f32, so that both are chosen by one mask
+  for (int64_t begin = 0; begin < window.c; begin += kBlock) {
+    const int64_t count = std::min(kBlock, window.c - begin);
+    const int64_t first_r = window.row_begin(i), first_s = window.col_begin(j);
+    const T* first = x + window.x_at(image, first_r, first_s) + begin;
+    const int32_t first_position = static_cast<int32_t>(window.position(i, j, first_r, first_s));
+    for (int64_t k = 0; k < count; ++k) best[k] = static_cast<Acc>(first[k]);
+    for (int64_t k = 0; k < count; ++k) where[k] = first_position;
+    for_window(window, i, j, [&](int64_t r, int64_t s) {
+      const T* from = x + window.x_at(image, r, s) + begin;
+      const int32_t position = static_cast<int32_t>(window.position(i, j, r, s));
+      TERN_INDEPENDENT
+      for (int64_t k = 0; k < count; ++k) {
+        const Acc v = static_cast<Acc>(from[k]);
+        const bool wins = (v > best[k]) | (v != v);
+        best[k] = wins ? v : best[k];
+        where[k] = wins ? position : where[k];
+      }
+    });
+    const int64_t at = window.y_at(image, i, j) + begin;
+    for (int64_t k = 0; k < count; ++k) y[at + k] = static_cast<T>(best[k]);
+    if (index != nullptr)
+      for (int64_t k = 0; k < count; ++k) index[at + k] = static_cast<Index>(where[k]);
+  }
+}
+
+void MaxPool2dOp::run_cpu(Launch& launch) const {
+  const Window w = window(launch.in[0].shape());
+  dispatch_floating(name(), launch.in[0].dtype(), [&](auto t) {
+    using T = decltype(t);
+    const T* x = launch.in[0].data<T>();
+    T* y = launch.out[0].data<T>();
+    dispatch_index(options_.kernel, [&](auto n) {
+      using Index = decltype(n);
+      Index* index = with_index_ ? launch.out[1].data<Index>() : nullptr;
+      for_output_pixels(launch.context, w, [&](int64_t image, int64_t i, int64_t j) { max_of_window(w, image, i, j, x, y, index); });
+    });
+  });
+}
+
+void MaxPool2dGrad::run_cpu(Launch& launch) const {
+  const Window& w = window_;
+  dispatch_floating(name(), dtype_, [&](auto t) {
+    using T = decltype(t);
+    using Acc = Accumulator<T>;
+    const T* dy = launch.in[0].data<T>();
+    T* dx = launch.out[0].data<T>();
+    dispatch_index(w.kernel, [&](auto n) {
+      using Index = decltype(n);
+      const Index* index = launch.in[1].data<Index>();
+      // Windows may overlap, so a picture belongs to one thread, and its windows add in their order.
+      launch.context.pool().parallel_for(w.n, [&](int64_t image) {
+        std::fill(dx + w.x_at(image, 0, 0), dx + w.x_at(image + 1, 0, 0), T{});
+        for (int64_t i = 0; i < w.p; ++i) {
+          for (int64_t j = 0; j < w.q; ++j) {
+            const int64_t at = w.y_at(image, i, j);
+            const Index* chosen = index + at;
+            const T* g = dy + at;
+            for_window(w, i, j, [&](int64_t r, int64_t s) {
+              T* to = dx + w.x_at(image, r, s);
+              const int32_t position = static_cast<int32_t>(w.position(i, j, r, s));
+              TERN_INDEPENDENT
+              for (int64_t c = 0; c < w.c; ++c)
+                to[c] = static_cast<T>(static_cast<Acc>(to[c]) + (static_cast<int32_t>(chosen[c]) == position ? static_cast<Acc>(g[c]) : Acc{0}));
+            });
+          }
+        }
+      });
+    });
+  });
+}
+
+}  // namespace
+
+Tensor max_pool2d(const Tensor& x, MaxPool2d options) {
+  const bool with_index = x.defined() && x.requires_grad() && x.context().grad_enabled();
+  return apply_one(std::make_shared<MaxPool2dOp>(options, with_index), {x});
+}
+
+}  // namespace tern
