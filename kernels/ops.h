@@ -16,8 +16,13 @@
 #include "kernels/sum/sum.h"
 
 // --- shape
+#include "kernels/reshape/reshape.h"
 
 // --- matmul
+#include "kernels/bias_grad/bias_grad.h"
+#include "kernels/linear/linear.h"
+#include "kernels/linear_wgrad/linear_wgrad.h"
+#include "kernels/matmul/matmul.h"
 
 // --- convolution and pooling
 #include "kernels/avg_pool2d/avg_pool2d.h"

@@ -1,0 +1,109 @@
+#include "kernels/bias_grad/bias_grad.h"
+
+#include <algorithm>
+
+#include "core/autograd.h"
+#include "core/lanes.h"
+#include "core/op.h"
+#include "core/thread_pool.h"
+#include "kernels/broadcast_to/broadcast_to.h"
+#include "kernels/common/check.h"
+#include "kernels/common/convert.h"
+#include "kernels/common/scratch.h"
+
+namespace tern {
+namespace {
+
+constexpr int64_t kRows = 64;     // summed in one chain; blocks of them are added then, which keeps rounding small
+constexpr int64_t kColumns = 32;  // summed at a time, in registers
+
+/// sum[j] = the rows' elements of `columns` columns; rows are `stride` elements apart.
+template <class T>
+void sum_rows(const T* from, int64_t stride, int64_t rows, int64_t columns, Compute<T>* sum) {
+  using C = Compute<T>;
+  std::fill_n(sum, columns, C(0));
+  for (int64_t begin = 0; begin < rows; begin += kRows) {
+    C block[kColumns] = {};
+    const int64_t end = std::min(rows, begin + kRows);
+    if (columns == kColumns) {  // the same sums, with an extent that the compiler can keep in registers
+      for (int64_t r = begin; r < end; ++r)
+        for (int64_t j = 0; j < kColumns; ++j) block[j] += load_element(from[r * stride + j]);
+    } else {
+      for (int64_t r = begin; r < end; ++r)
+        for (int64_t j = 0; j < columns; ++j) block[j] += load_element(from[r * stride + j]);
+    }
+    for (int64_t j = 0; j < columns; ++j) sum[j] += block[j];
+  }
+}
+
+class BiasGradOp final : public OpBase<BiasGradOp> {
+ public:
+  explicit BiasGradOp(int64_t lane_size) : lane_size_(lane_size) {}
+
+  std::string_view name() const override { return "bias_grad"; }
+
+  std::vector<Spec> infer(std::span<const Spec> in) const override {
+    require_same_floating(name(), in);
+    require_elements(name(), in);
+    if (in[0].shape.rank() < 2) throw_shape(name(), "got dy " + in[0].str() + ", wants [N,..,K]");
+    return {{in[0].dtype, Shape{in[0].shape[-1]}}};
+  }
+
+  size_t workspace(std::span<const Spec> in, Context&) const override {
+    return dispatch_floating(name(), in[0].dtype, [&](auto t) {
+      const int64_t pictures = in[0].shape[0], columns = in[0].shape[-1];
+      return ScratchSize().add<Compute<decltype(t)>>(pictures * columns).bytes();
+    });
+  }
+
+  Saves saves(GradMask) const override { return {}; }
+
+  std::vector<Tensor> grad(const Node& node, std::span<const Tensor> db) const override {
+    return {broadcast_to(db[0], node.input_spec(0).shape)};
+  }
+
+  void run_cpu(Launch& l) const {
+    dispatch_floating(name(), l.out[0].dtype(), [&](auto t) { run_typed<decltype(t)>(l); });
+  }
+
+ private:
+  template <class T>
+  void run_typed(Launch& l) const {
+    using C = Compute<T>;
+    const Lanes lanes{l.in[0].size(0), lane_size_};
+    const int64_t width = l.out[0].numel(), rows = l.in[0].numel() / lanes.rows / width;
+    C* sums = Scratch(l.workspace).take<C>(lanes.rows * width);  // one vector a picture
+    const T* dy = l.in[0].data<T>();
+    T* db = l.out[0].data<T>();
+
+    const auto sum_picture = [&](int64_t n) {
+      for (int64_t j = 0; j < width; j += kColumns)
+        sum_rows(dy + n * rows * width + j, width, rows, std::min(kColumns, width - j), sums + n * width + j);
+    };
+    // Lane sums gather in the vector of the lane's first picture.
+    const auto sum_lane = [&](int64_t lane) {
+      C* sum = sums + lanes.begin(lane) * width;
+      for (int64_t n = lanes.begin(lane) + 1; n < lanes.end(lane); ++n)
+        for (int64_t j = 0; j < width; ++j) sum[j] += sums[n * width + j];
+    };
+    if (l.in[0].numel() <= 1 << 15) {
+      for (int64_t n = 0; n < lanes.rows; ++n) sum_picture(n);
+      for (int64_t lane = 0; lane < lanes.count(); ++lane) sum_lane(lane);
+    } else {
+      l.context.pool().parallel_for(lanes.rows, sum_picture);
+      l.context.pool().parallel_for(lanes.count(), sum_lane);
+    }
+    tree_sum(sums, lanes.count(), lanes.size * width, width);
+    for (int64_t j = 0; j < width; ++j) db[j] = store_element<T>(sums[j]);
+  }
+
+  int64_t lane_size_;
+};
+
+}  // namespace
+
+Tensor bias_grad(const Tensor& dy, BiasGrad options) {
+  return apply_one(std::make_shared<BiasGradOp>(options.lane_size.value_or(dy.context().lane_size())), {dy});
+}
+
+}  // namespace tern
