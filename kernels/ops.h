@@ -26,6 +26,7 @@
 
 // --- convolution and pooling
 #include "kernels/avg_pool2d/avg_pool2d.h"
+#include "kernels/conv2d/conv2d.h"
 #include "kernels/global_avg_pool/global_avg_pool.h"
 #include "kernels/max_pool2d/max_pool2d.h"
 

@@ -8,6 +8,7 @@ std::vector<OpCase> reduction_cases();
 std::vector<OpCase> shape_cases();
 std::vector<OpCase> matmul_cases();
 std::vector<OpCase> pooling_cases();
+std::vector<OpCase> conv_cases();
 std::vector<OpCase> norm_cases();
 
 // One row an op: see op_cases.h. References are naive loops in tests/naive_*.h.
@@ -19,6 +20,7 @@ const std::vector<OpCase>& op_cases() {
              reduction_cases,
              shape_cases,
              matmul_cases,
+             conv_cases,
              pooling_cases,
              norm_cases,
          })

@@ -3,16 +3,30 @@
 #include <cstdint>
 #include <span>
 
-/// How an op's workspace is cut into arrays: workspace() adds up scratch_bytes, run() takes the same arrays in the same
+/// How an op's workspace is cut into arrays: workspace() adds up a ScratchSize, run() takes the same arrays in the same
 /// order from a Scratch.
 namespace tern {
 
-/// Bytes of `count` elements, up to whole cache lines.
+inline constexpr size_t kScratchAlignment = 64;
+
 template <class T>
 constexpr size_t scratch_bytes(int64_t count) {
-  constexpr size_t kLine = 64;
-  return (static_cast<size_t>(count) * sizeof(T) + kLine - 1) / kLine * kLine;
+  const size_t bytes = static_cast<size_t>(count) * sizeof(T);
+  return (bytes + kScratchAlignment - 1) / kScratchAlignment * kScratchAlignment;
 }
+
+class ScratchSize {
+ public:
+  template <class T>
+  ScratchSize& add(int64_t count) {
+    bytes_ += scratch_bytes<T>(count);
+    return *this;
+  }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  size_t bytes_ = 0;
+};
 
 class Scratch {
  public:

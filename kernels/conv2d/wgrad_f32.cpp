@@ -1,0 +1,210 @@
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <utility>
+
+#include "core/lanes.h"
+#include "kernels/common/scratch.h"
+#include "kernels/conv2d/conv2d_f32.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/conv2d/wgrad_f32.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#ifndef TERN_WGRAD_F32_ONCE
+#define TERN_WGRAD_F32_ONCE
+namespace tern {
+
+/// The weight gradient of every lane, in panels [lanes, groups, blocks, R, S, C/groups, width]: `width` filters lie side
+/// by side, so that a register holds one weight of several filters.
+struct WgradJob {
+  ConvShape shape;
+  Lanes lanes;
+  const float* x = nullptr;
+  const float* dy = nullptr;
+  float* panels = nullptr;
+  int64_t width = 0;
+  int64_t chunk = 1;  ///< images whose pixels make one chain
+
+  int64_t blocks() const { return (shape.group_k() + width - 1) / width; }
+  int64_t panel() const { return shape.r * shape.s * shape.group_c() * width; }
+  int64_t lane_floats() const { return shape.options.groups * blocks() * panel(); }
+};
+
+/// The pixels that meet one tap of the filter: strides are in floats.
+struct PixelWalk {
+  int64_t images = 0, rows = 0, cols = 0;
+  int64_t x_image = 0, x_row = 0, x_col = 0;
+  int64_t dy_image = 0, dy_row = 0, dy_col = 0;
+};
+
+}  // namespace tern
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace tern {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+const hn::ScalableTag<float> kF32;
+// Accumulators are kMaxChannels x 2 vectors; with two vectors of dy and a broadcast they fill 16 or 32 registers.
+constexpr int kMaxChannels = HWY_TARGET == HWY_AVX2 ? 6 : 12;
+
+int64_t WgradLanes() { return static_cast<int64_t>(hn::Lanes(kF32)); }
+
+/// Q channels of x against V vectors of filters, the last cut off by `mask` where kMasked: one chain over the pixels,
+/// which replaces what is in the panel or is added to it.
+template <int Q, int V, bool kMasked>
+void Tile(const PixelWalk& walk, const float* x, const float* dy, int64_t valid, bool add, float* HWY_RESTRICT panel) {
+  using Vec = hn::Vec<decltype(kF32)>;
+  const int64_t lanes = WgradLanes();
+  const auto mask = hn::FirstN(kF32, static_cast<size_t>(valid - (V - 1) * lanes));
+  Vec sum[Q][V];
+  for (int i = 0; i < Q; ++i)
+    for (int v = 0; v < V; ++v) sum[i][v] = hn::Zero(kF32);
+  for (int64_t n = 0; n < walk.images; ++n) {
+    for (int64_t p = 0; p < walk.rows; ++p) {
+      const float* x_at = x + n * walk.x_image + p * walk.x_row;
+      const float* dy_at = dy + n * walk.dy_image + p * walk.dy_row;
+      for (int64_t q = 0; q < walk.cols; ++q, x_at += walk.x_col, dy_at += walk.dy_col) {
+        Vec g[V];
+        for (int v = 0; v < V; ++v) {
+          const float* at = dy_at + v * lanes;
+          g[v] = kMasked && v == V - 1 ? hn::MaskedLoad(mask, kF32, at) : hn::LoadU(kF32, at);
+        }
+        for (int i = 0; i < Q; ++i) {
+          const Vec value = hn::Set(kF32, x_at[i]);
+          for (int v = 0; v < V; ++v) sum[i][v] = hn::MulAdd(value, g[v], sum[i][v]);
+        }
+      }
+    }
+  }
+  for (int i = 0; i < Q; ++i) {
+    for (int v = 0; v < V; ++v) {
+      float* to = panel + (i * 2 + v) * lanes;
+      hn::Store(add ? hn::Add(hn::Load(kF32, to), sum[i][v]) : sum[i][v], kF32, to);
+    }
+  }
+}
+
+using TileFunction = void (*)(const PixelWalk&, const float*, const float*, int64_t, bool, float*);
+
+template <int V, bool kMasked, int... I>
+constexpr std::array<TileFunction, sizeof...(I)> MakeTiles(std::integer_sequence<int, I...>) {
+  return {&Tile<I + 1, V, kMasked>...};
+}
+using Channels = std::make_integer_sequence<int, kMaxChannels>;
+constexpr std::array<std::array<TileFunction, kMaxChannels>, 4> kTiles = {
+    MakeTiles<1, false>(Channels()), MakeTiles<1, true>(Channels()), MakeTiles<2, false>(Channels()),
+    MakeTiles<2, true>(Channels())};
+
+/// One tap of one block of filters, all channels, over the images [begin, end).
+void Tap(const WgradJob& job, int64_t block, int64_t r, int64_t s, int64_t begin, int64_t end, bool add, float* panel) {
+  const ConvShape& c = job.shape;
+  const Conv2d& o = c.options;
+  const int64_t group = block / job.blocks(), first_k = block % job.blocks() * job.width;
+  const int64_t valid = std::min(job.width, c.group_k() - first_k), lanes = WgradLanes();
+  const int64_t offset_h = r * o.dilation.h - o.padding.h, offset_w = s * o.dilation.w - o.padding.w;
+  const ValidRange p = valid_outputs(c.p, c.h, o.stride.h, offset_h);
+  const ValidRange q = valid_outputs(c.q, c.w, o.stride.w, offset_w);
+  const PixelWalk walk{.images = p.begin < p.end && q.begin < q.end ? end - begin : 0,
+                       .rows = p.end - p.begin,
+                       .cols = q.end - q.begin,
+                       .x_image = c.h * c.w * c.c,
+                       .x_row = o.stride.h * c.w * c.c,
+                       .x_col = o.stride.w * c.c,
+                       .dy_image = c.p * c.q * c.k,
+                       .dy_row = c.q * c.k,
+                       .dy_col = c.k};
+  const int64_t top = p.begin * o.stride.h + offset_h, left = q.begin * o.stride.w + offset_w;
+  const float* x = job.x;
+  const float* dy = job.dy;
+  if (walk.images > 0) {
+    x += begin * walk.x_image + (top * c.w + left) * c.c + group * c.group_c();
+    dy += begin * walk.dy_image + (p.begin * c.q + q.begin) * c.k + group * c.group_k() + first_k;
+  }
+  const int vectors = valid <= lanes ? 1 : 2;
+  const auto& tiles = kTiles[static_cast<size_t>(2 * (vectors - 1) + (valid == vectors * lanes ? 0 : 1))];
+  const int64_t count = (c.group_c() + kMaxChannels - 1) / kMaxChannels;
+  for (int64_t tile = 0; tile < count; ++tile) {
+    const int64_t from = tile * c.group_c() / count, to = (tile + 1) * c.group_c() / count;
+    tiles[static_cast<size_t>(to - from - 1)](walk, x + from, dy, valid, add, panel + from * job.width);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace tern
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace tern {
+namespace {
+
+HWY_EXPORT(WgradLanes);
+HWY_EXPORT(Tap);
+
+constexpr int64_t kMaxWidth = 32;     // no target's two vectors are wider
+constexpr int64_t kChainPixels = 256;  // long enough to hide the panel's traffic, short enough to stay accurate
+
+int64_t most_panel_floats(const ConvShape& s) {
+  return s.options.groups * ((s.group_k() + kMaxWidth - 1) / kMaxWidth * kMaxWidth) * s.r * s.s * s.group_c();
+}
+
+/// The taps [begin, end) of one lane, numbered through all blocks. Images are outermost: they stay in the second-level
+/// cache while every tap passes over them.
+void run_taps(const WgradJob& job, int64_t lane, int64_t begin, int64_t end) {
+  const int64_t taps = job.shape.r * job.shape.s;
+  const int64_t first = job.lanes.begin(lane), last = job.lanes.end(lane);
+  for (int64_t image = first; image < last; image += job.chunk) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t tap = i % taps;
+      float* panel = job.panels + lane * job.lane_floats() + i * job.shape.group_c() * job.width;
+      HWY_DYNAMIC_DISPATCH(Tap)(job, i / taps, tap / job.shape.s, tap % job.shape.s, image,
+                                std::min(last, image + job.chunk), image != first, panel);
+    }
+  }
+}
+
+/// Sums the lanes of one panel and unpacks it into its filters.
+void reduce_panel(const WgradJob& job, int64_t block, float* dw) {
+  const int64_t filter = job.shape.r * job.shape.s * job.shape.group_c();
+  float* panel = job.panels + block * job.panel();
+  tree_sum(panel, job.lanes.count(), job.lane_floats(), job.panel());
+  const int64_t first = block % job.blocks() * job.width;
+  const int64_t valid = std::min(job.width, job.shape.group_k() - first);
+  float* to = dw + (block / job.blocks() * job.shape.group_k() + first) * filter;
+  constexpr int64_t kPiece = 64;  // the piece of the panel stays in the first-level cache
+  for (int64_t from = 0; from < filter; from += kPiece) {
+    const int64_t until = std::min(filter, from + kPiece);
+    for (int64_t k = 0; k < valid; ++k)
+      for (int64_t i = from; i < until; ++i) to[k * filter + i] = panel[i * job.width + k];
+  }
+}
+
+}  // namespace
+
+size_t conv2d_wgrad_f32_workspace(const ConvShape& shape, int64_t lane_size) {
+  return scratch_bytes<float>(Lanes{shape.n, lane_size}.count() * most_panel_floats(shape));
+}
+
+void conv2d_wgrad_f32(const ConvShape& shape, int64_t lane_size, const float* x, const float* dy, float* dw,
+                      std::byte* scratch, ThreadPool& pool) {
+  WgradJob job{.shape = shape, .lanes = {shape.n, lane_size}, .x = x, .dy = dy};
+  job.panels = reinterpret_cast<float*>(scratch);
+  job.width = 2 * HWY_DYNAMIC_DISPATCH(WgradLanes)();
+  job.chunk = std::max<int64_t>(1, kChainPixels / (shape.p * shape.q));
+
+  // As few parts as keep all threads busy: each part reads all of its lane's pictures.
+  const int64_t blocks = shape.options.groups * job.blocks(), taps = blocks * shape.r * shape.s;
+  const int64_t lanes = job.lanes.count();
+  const int64_t parts = std::min<int64_t>(taps, pool.threads() / std::gcd<int64_t>(pool.threads(), lanes));
+  pool.parallel_for(lanes * parts, [&](int64_t task) {
+    const int64_t part = task % parts;
+    run_taps(job, task / parts, part * taps / parts, (part + 1) * taps / parts);
+  });
+  pool.parallel_for(blocks, [&](int64_t block) { reduce_panel(job, block, dw); });
+}
+
+}  // namespace tern
+#endif
