@@ -52,7 +52,7 @@ class BiasGradOp final : public OpBase<BiasGradOp> {
   size_t workspace(std::span<const Spec> in, Context&) const override {
     return dispatch_floating(name(), in[0].dtype, [&](auto t) {
       const int64_t pictures = in[0].shape[0], columns = in[0].shape[-1];
-      return ScratchSize().add<Compute<decltype(t)>>(pictures * columns).bytes();
+      return scratch_bytes<Compute<decltype(t)>>(pictures * columns);
     });
   }
 

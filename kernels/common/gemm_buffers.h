@@ -11,11 +11,11 @@ template <class C>
 class GemmBuffers {
  public:
   /// What all of them take from an op's workspace.
-  static int64_t bytes(Context& context, const Gemm& largest, int64_t count) {
-    return (count > 1 ? context.pool().threads() : 1) * static_cast<int64_t>(slot_bytes(largest));
+  static size_t bytes(Context& context, const Gemm& largest, int64_t count) {
+    return (count > 1 ? static_cast<size_t>(context.pool().threads()) : 1) * slot_bytes(largest);
   }
   GemmBuffers(Context& context, const Gemm& largest, int64_t count, Scratch& scratch)
-      : slot_bytes_(slot_bytes(largest)), single_(count == 1), memory_(scratch.take<std::byte>(bytes(context, largest, count))) {}
+      : slot_bytes_(slot_bytes(largest)), single_(count == 1), memory_(scratch.take<std::byte>(static_cast<int64_t>(bytes(context, largest, count)))) {}
   /// That of the loop's `slot`.
   std::span<std::byte> at(int slot) const {
     return {memory_ + (single_ ? 0 : static_cast<size_t>(slot)) * slot_bytes_, slot_bytes_};

@@ -37,10 +37,9 @@ class Linear final : public OpBase<Linear> {
     return dispatch_floating(name(), in[0].dtype, [&](auto t) {
       using T = decltype(t);
       const Gemm g = product(in);
-      ScratchSize size;
-      for (const Spec& spec : in) size.add<float>(wide_count<T>(spec.numel()));
-      size.add<float>(wide_count<T>(g.m * g.n));
-      return size.add<std::byte>(static_cast<int64_t>(gemm_workspace<Compute<T>>(g))).bytes();
+      size_t bytes = scratch_bytes<float>(wide_count<T>(g.m * g.n));
+      for (const Spec& spec : in) bytes += scratch_bytes<float>(wide_count<T>(spec.numel()));
+      return bytes + gemm_workspace<Compute<T>>(g);
     });
   }
 

@@ -34,12 +34,11 @@ class LinearWgradOp final : public OpBase<LinearWgradOp> {
       using T = decltype(t);
       const Lanes lanes{in[0].shape[0], lane_size_};
       const Gemm g = product(in, lanes.end(0));
-      ScratchSize size;
-      size.add<float>(wide_count<T>(in[0].numel()));
-      size.add<float>(wide_count<T>(in[1].numel()));
-      size.add<float>(wide_count<T>(g.m * g.n));
-      if (lanes.count() > 1) size.add<Compute<T>>(lanes.count() * g.m * g.n);
-      return size.add<std::byte>(GemmBuffers<Compute<T>>::bytes(context, g, lanes.count())).bytes();
+      const int64_t length = g.m * g.n;
+      return scratch_bytes<float>(wide_count<T>(in[0].numel())) + scratch_bytes<float>(wide_count<T>(in[1].numel())) +
+             scratch_bytes<float>(wide_count<T>(length)) +
+             scratch_bytes<Compute<T>>(lanes.count() > 1 ? lanes.count() * length : 0) +
+             GemmBuffers<Compute<T>>::bytes(context, g, lanes.count());
     });
   }
 

@@ -79,11 +79,9 @@ class MatMulOp final : public OpBase<MatMulOp> {
     return dispatch_floating(name(), in[0].dtype, [&](auto t) {
       using T = decltype(t);
       const Gemm g = product(in);
-      ScratchSize size;
-      size.add<float>(wide_count<T>(in[0].numel()));
-      size.add<float>(wide_count<T>(in[1].numel()));
-      size.add<float>(wide_count<T>(batch_.numel() * g.m * g.n));
-      return size.add<std::byte>(GemmBuffers<Compute<T>>::bytes(context, g, batch_.numel())).bytes();
+      return scratch_bytes<float>(wide_count<T>(in[0].numel())) + scratch_bytes<float>(wide_count<T>(in[1].numel())) +
+             scratch_bytes<float>(wide_count<T>(batch_.numel() * g.m * g.n)) +
+             GemmBuffers<Compute<T>>::bytes(context, g, batch_.numel());
     });
   }
 
