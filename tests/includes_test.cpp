@@ -36,7 +36,7 @@ const std::vector<LibraryRule>& library_rules() {
       {"Eigen", std::regex("(unsupported/)?Eigen/.*"), std::regex("kernels/.*\\.cpp")},
       {"cuDNN", std::regex("cudnn.*"), std::regex(".*_cudnn\\.cpp")},
       {"JSON", std::regex("nlohmann/.*"), std::regex("tools/.*|nn/safetensors.*")},
-      {"sockets", std::regex("(sys/socket|sys/un|netinet/.*|arpa/inet|netdb|sys/epoll|poll|openssl/.*)\\.h"),
+      {"sockets", std::regex("(sys/socket|sys/un|netinet/.*|arpa/inet|netdb|sys/epoll|poll|openssl/ssl)\\.h"),
        std::regex("dist/.*|tools/dashboard.*")},
       {"Highway", std::regex("hwy/.*"), std::regex("(core|kernels)/.*")},
       {"the programs' libraries", std::regex("(CLI|spdlog|fmt|curl)/.*|archive.*"), std::regex("tools/.*")},
