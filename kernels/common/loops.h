@@ -6,3 +6,10 @@
 #else
 #define TERN_INDEPENDENT _Pragma("GCC ivdep")
 #endif
+
+/// Put before a short loop over an array of vectors: unrolled early, its elements live in registers.
+#if defined(__clang__)
+#define TERN_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define TERN_UNROLL _Pragma("GCC unroll 16")
+#endif

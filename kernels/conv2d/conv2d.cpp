@@ -44,9 +44,9 @@ class Conv2dOp final : public OpBase<Conv2dOp> {
     return {{in[0].dtype, shape.y_shape()}};
   }
 
-  size_t workspace(std::span<const Spec> in, Context& context) const override {
+  size_t workspace(std::span<const Spec> in, Context&) const override {
     if (in[0].dtype != DType::f32) return 0;
-    return conv2d_f32_workspace(shape_of(in[0], in[1]), context.pool().threads());
+    return conv2d_f32_workspace(shape_of(in[0], in[1]));
   }
 
   void run_cpu(Launch& l) const {
@@ -55,7 +55,7 @@ class Conv2dOp final : public OpBase<Conv2dOp> {
     if (l.in[0].dtype() == DType::f32) {
       const float* bias = l.in.size() > 2 ? l.in[2].data<float>() : nullptr;
       return conv2d_f32(shape, l.in[0].data<float>(), l.in[1].data<float>(), bias, l.out[0].data<float>(),
-                        l.workspace.data(), pool);
+                        l.workspace, pool);
     }
     dispatch_loops(name(), l.in[0].dtype(), [&](auto t) {
       using T = decltype(t);
@@ -94,9 +94,9 @@ class Conv2dDgrad final : public OpBase<Conv2dDgrad> {
     return {{in[0].dtype, shape_of(in[0], in[1]).x_shape()}};
   }
 
-  size_t workspace(std::span<const Spec> in, Context& context) const override {
+  size_t workspace(std::span<const Spec> in, Context&) const override {
     if (in[0].dtype != DType::f32) return 0;
-    return conv2d_dgrad_f32_workspace(shape_of(in[0], in[1]), context.pool().threads());
+    return conv2d_dgrad_f32_workspace(shape_of(in[0], in[1]));
   }
 
   void run_cpu(Launch& l) const {
@@ -104,7 +104,7 @@ class Conv2dDgrad final : public OpBase<Conv2dDgrad> {
     ThreadPool& pool = l.context.pool();
     if (l.in[0].dtype() == DType::f32)
       return conv2d_dgrad_f32(shape, l.in[0].data<float>(), l.in[1].data<float>(), l.out[0].data<float>(),
-                              l.workspace.data(), pool);
+                              l.workspace, pool);
     dispatch_loops(name(), l.in[0].dtype(), [&](auto t) {
       using T = decltype(t);
       conv2d_dgrad_loops(shape, l.in[0].data<T>(), l.in[1].data<T>(), l.out[0].data<T>(), pool);
@@ -163,11 +163,11 @@ class Conv2dWgrad final : public OpBase<Conv2dWgrad> {
     ThreadPool& pool = l.context.pool();
     if (l.in[0].dtype() == DType::f32)
       return conv2d_wgrad_f32(shape, lane_size_, l.in[0].data<float>(), l.in[1].data<float>(), l.out[0].data<float>(),
-                              l.workspace.data(), pool);
+                              l.workspace, pool);
     dispatch_loops(name(), l.in[0].dtype(), [&](auto t) {
       using T = decltype(t);
       conv2d_wgrad_loops(shape, {shape.n, lane_size_}, l.in[0].data<T>(), l.in[1].data<T>(),
-                         reinterpret_cast<Accumulator<T>*>(l.workspace.data()), l.out[0].data<T>(), pool);
+                         Scratch(l.workspace).take<Accumulator<T>>(0), l.out[0].data<T>(), pool);
     });
   }
 

@@ -35,12 +35,6 @@ Correlation backward_job(const ConvShape& s, int64_t phase_h, int64_t phase_w) {
   return job;
 }
 
-template <class Body>
-void for_phases(const ConvShape& s, const Body& body) {
-  for (int64_t h = 0; h < s.options.stride.h; ++h)
-    for (int64_t w = 0; w < s.options.stride.w; ++w) body(backward_job(s, h, w));
-}
-
 /// Steps through w [K,R,S,C/groups]: to the next group, filter row and column, channel of the result and the source.
 struct FilterSteps {
   int64_t group, row, col, out, in;
@@ -85,61 +79,45 @@ void pack_start(const Correlation& job, const float* bias, float* start) {
     std::copy_n(bias + g * job.group_out, job.group_out, start + g * blocks * width);
 }
 
-/// What both passes take from the workspace.
-struct Buffers {
-  static ScratchSize size(const Correlation& job, const ConvShape& s, int64_t windows) {
-    return ScratchSize()
-        .add<float>(s.r * s.s * job.groups * job.group_in * padded(job.group_out))
-        .add<float>(job.groups * padded(job.group_out))
-        .add<float>(windows);
-  }
-  Buffers(const Correlation& job, const ConvShape& s, std::byte* scratch) {
-    weights = reinterpret_cast<float*>(scratch);
-    scratch += scratch_bytes<float>(s.r * s.s * job.groups * job.group_in * padded(job.group_out));
-    start = reinterpret_cast<float*>(scratch);
-    windows = reinterpret_cast<float*>(scratch + scratch_bytes<float>(job.groups * padded(job.group_out)));
-  }
-  float *weights, *start, *windows;
-};
+int64_t weight_floats(const Correlation& job, const ConvShape& s) {
+  return s.r * s.s * job.groups * job.group_in * padded(job.group_out);
+}
+int64_t start_floats(const Correlation& job) { return job.groups * padded(job.group_out); }
+
+size_t workspace_bytes(const Correlation& job, const ConvShape& s) {
+  return scratch_bytes<float>(weight_floats(job, s)) + scratch_bytes<float>(start_floats(job));
+}
+
+void run(Correlation job, const ConvShape& shape, const FilterSteps& steps, const float* source, const float* w,
+         const float* bias, float* result, std::span<std::byte> memory, ThreadPool& pool) {
+  Scratch scratch(memory);
+  float* weights = scratch.take<float>(weight_floats(job, shape));
+  float* start = scratch.take<float>(start_floats(job));
+  pack_weights(job, w, steps, weights, pool);
+  pack_start(job, bias, start);
+  job.source = source;
+  job.result = result;
+  job.weights = weights;
+  job.start = start;
+  correlate_f32(job, pool);
+}
 
 }  // namespace
 
-size_t conv2d_f32_workspace(const ConvShape& shape, int threads) {
-  const Correlation job = forward_job(shape);
-  return Buffers::size(job, shape, correlate_workspace(job, threads)).bytes();
+size_t conv2d_f32_workspace(const ConvShape& shape) { return workspace_bytes(forward_job(shape), shape); }
+
+void conv2d_f32(const ConvShape& shape, const float* x, const float* w, const float* bias, float* y,
+                std::span<std::byte> scratch, ThreadPool& pool) {
+  run(forward_job(shape), shape, forward_steps(shape), x, w, bias, y, scratch, pool);
 }
 
-void conv2d_f32(const ConvShape& shape, const float* x, const float* w, const float* bias, float* y, std::byte* scratch,
-                ThreadPool& pool) {
-  Correlation job = forward_job(shape);
-  const Buffers buffers(job, shape, scratch);
-  pack_weights(job, w, forward_steps(shape), buffers.weights, pool);
-  pack_start(job, bias, buffers.start);
-  job.source = x;
-  job.result = y;
-  job.weights = buffers.weights;
-  job.start = buffers.start;
-  correlate_f32(job, buffers.windows, pool);
-}
+size_t conv2d_dgrad_f32_workspace(const ConvShape& shape) { return workspace_bytes(backward_job(shape, 0, 0), shape); }
 
-size_t conv2d_dgrad_f32_workspace(const ConvShape& shape, int threads) {
-  int64_t windows = 0;
-  for_phases(shape, [&](const Correlation& job) { windows = std::max(windows, correlate_workspace(job, threads)); });
-  return Buffers::size(backward_job(shape, 0, 0), shape, windows).bytes();
-}
-
-void conv2d_dgrad_f32(const ConvShape& shape, const float* dy, const float* w, float* dx, std::byte* scratch,
+void conv2d_dgrad_f32(const ConvShape& shape, const float* dy, const float* w, float* dx, std::span<std::byte> scratch,
                       ThreadPool& pool) {
-  for_phases(shape, [&](Correlation job) {
-    const Buffers buffers(job, shape, scratch);
-    pack_weights(job, w, backward_steps(shape), buffers.weights, pool);
-    pack_start(job, nullptr, buffers.start);
-    job.source = dy;
-    job.result = dx;
-    job.weights = buffers.weights;
-    job.start = buffers.start;
-    correlate_f32(job, buffers.windows, pool);
-  });
+  for (int64_t h = 0; h < shape.options.stride.h; ++h)
+    for (int64_t v = 0; v < shape.options.stride.w; ++v)
+      run(backward_job(shape, h, v), shape, backward_steps(shape), dy, w, nullptr, dx, scratch, pool);
 }
 
 }  // namespace tern

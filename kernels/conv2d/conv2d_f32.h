@@ -1,6 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "core/thread_pool.h"
 #include "kernels/conv2d/geometry.h"
@@ -9,19 +10,19 @@
 /// that depends on the shapes of a lane alone, so its bits do not depend on threads, batch, tiles or vector width.
 namespace tern {
 
-/// Each function wants `bytes` of scratch memory, aligned to a cache line, for the same shape and pool size.
-size_t conv2d_f32_workspace(const ConvShape& shape, int threads);
+/// Each function wants `bytes` of scratch memory, aligned to a cache line, for the same shape.
+size_t conv2d_f32_workspace(const ConvShape& shape);
 /// `bias` may be null.
-void conv2d_f32(const ConvShape& shape, const float* x, const float* w, const float* bias, float* y, std::byte* scratch,
+void conv2d_f32(const ConvShape& shape, const float* x, const float* w, const float* bias, float* y, std::span<std::byte> scratch,
                 ThreadPool& pool);
 
-size_t conv2d_dgrad_f32_workspace(const ConvShape& shape, int threads);
-void conv2d_dgrad_f32(const ConvShape& shape, const float* dy, const float* w, float* dx, std::byte* scratch,
+size_t conv2d_dgrad_f32_workspace(const ConvShape& shape);
+void conv2d_dgrad_f32(const ConvShape& shape, const float* dy, const float* w, float* dx, std::span<std::byte> scratch,
                       ThreadPool& pool);
 
 /// `lane_size` as Context::lane_size().
 size_t conv2d_wgrad_f32_workspace(const ConvShape& shape, int64_t lane_size);
 void conv2d_wgrad_f32(const ConvShape& shape, int64_t lane_size, const float* x, const float* dy, float* dw,
-                      std::byte* scratch, ThreadPool& pool);
+                      std::span<std::byte> scratch, ThreadPool& pool);
 
 }  // namespace tern

@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <utility>
+
+#include "kernels/common/loops.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/conv2d/correlate_f32.cpp"
@@ -14,22 +15,18 @@
 #define TERN_CORRELATE_F32_ONCE
 namespace tern {
 
-/// The part of the source that a band of result rows reads: the source itself, or a copy with zeros around it.
-struct SourceWindow {
-  const float* origin = nullptr;  ///< where the first result pixel of the band has its first tap
-  int64_t row_stride = 0;         ///< floats
-};
-
-/// Offsets, in floats, from a pixel's first tap to the others. Values of one run lie one after another.
-struct TapOffsets {
+/// Floats between a pixel's taps, and between the weights that meet them. Values of one run lie one after another.
+struct TapSteps {
   int64_t rows = 0, row_step = 0;
   int64_t cols = 0, col_step = 0;
   int64_t run = 0;
+  int64_t weight_gap = 0;  ///< weights to pass over after a row of taps
 };
 
-/// The bands that the rows of every image are cut into: the tasks of correlate_f32.
-struct Bands {
-  int64_t count = 1, rows = 0;
+/// What one task computes: rows [begin, end) of some neighbouring images.
+struct Band {
+  int64_t first_image = 0, images = 0;
+  int64_t begin = 0, end = 0;
 };
 
 }  // namespace tern
@@ -39,51 +36,53 @@ HWY_BEFORE_NAMESPACE();
 namespace tern {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
+namespace {  // internal linkage: position-independent code would not inline across it
 
 const hn::ScalableTag<float> kF32;
 // Accumulators are kMaxPixels x 2 vectors; with the two weights and a broadcast they fill 16 or 32 registers.
 constexpr int kMaxPixels = HWY_TARGET == HWY_AVX2 ? 6 : 12;
 
-int64_t VectorLanes() { return static_cast<int64_t>(hn::Lanes(kF32)); }
+inline int64_t VectorLanes() { return static_cast<int64_t>(hn::Lanes(kF32)); }
 
 /// Q pixels x V vectors of result channels. Every element is one chain over the taps in order.
 template <int Q, int V>
-void Block(const float* const* pixels, const TapOffsets& taps, const float* HWY_RESTRICT weights, const float* start,
+void Block(const float* const* pixels, const TapSteps& taps, const float* HWY_RESTRICT weights, const float* start,
            float* const* results, int64_t valid) {
   using Vec = hn::Vec<decltype(kF32)>;
   const int64_t lanes = VectorLanes();
   Vec sum[Q][V];
-  for (int i = 0; i < Q; ++i)
-    for (int v = 0; v < V; ++v) sum[i][v] = hn::LoadU(kF32, start + v * lanes);
+  TERN_UNROLL for (int i = 0; i < Q; ++i)
+    TERN_UNROLL for (int v = 0; v < V; ++v) sum[i][v] = hn::LoadU(kF32, start + v * lanes);
   for (int64_t r = 0; r < taps.rows; ++r) {
     for (int64_t s = 0; s < taps.cols; ++s) {
       const int64_t offset = r * taps.row_step + s * taps.col_step;
       const float* at[Q];
-      for (int i = 0; i < Q; ++i) at[i] = pixels[i] + offset;
+      TERN_UNROLL for (int i = 0; i < Q; ++i) at[i] = pixels[i] + offset;
       for (int64_t c = 0; c < taps.run; ++c) {
         Vec w[V];
-        for (int v = 0; v < V; ++v) w[v] = hn::Load(kF32, weights + v * lanes);
+        TERN_UNROLL for (int v = 0; v < V; ++v) w[v] = hn::Load(kF32, weights + v * lanes);
         weights += 2 * lanes;
-        for (int i = 0; i < Q; ++i) {
+        TERN_UNROLL for (int i = 0; i < Q; ++i) {
           const Vec x = hn::Set(kF32, at[i][c]);
-          for (int v = 0; v < V; ++v) sum[i][v] = hn::MulAdd(x, w[v], sum[i][v]);
+          TERN_UNROLL for (int v = 0; v < V; ++v) sum[i][v] = hn::MulAdd(x, w[v], sum[i][v]);
         }
       }
     }
+    weights += taps.weight_gap;
   }
   if (valid == V * lanes) {
-    for (int i = 0; i < Q; ++i)
-      for (int v = 0; v < V; ++v) hn::StoreU(sum[i][v], kF32, results[i] + v * lanes);
+    TERN_UNROLL for (int i = 0; i < Q; ++i)
+      TERN_UNROLL for (int v = 0; v < V; ++v) hn::StoreU(sum[i][v], kF32, results[i] + v * lanes);
   } else {
     const auto mask = hn::FirstN(kF32, static_cast<size_t>(valid - (V - 1) * lanes));
-    for (int i = 0; i < Q; ++i) {
-      for (int v = 0; v + 1 < V; ++v) hn::StoreU(sum[i][v], kF32, results[i] + v * lanes);
+    TERN_UNROLL for (int i = 0; i < Q; ++i) {
+      TERN_UNROLL for (int v = 0; v + 1 < V; ++v) hn::StoreU(sum[i][v], kF32, results[i] + v * lanes);
       hn::BlendedStore(sum[i][V - 1], mask, kF32, results[i] + (V - 1) * lanes);
     }
   }
 }
 
-using BlockFunction = void (*)(const float* const*, const TapOffsets&, const float*, const float*, float* const*, int64_t);
+using BlockFunction = void (*)(const float* const*, const TapSteps&, const float*, const float*, float* const*, int64_t);
 
 template <int V, int... I>
 constexpr std::array<BlockFunction, sizeof...(I)> MakeBlocks(std::integer_sequence<int, I...>) {
@@ -92,44 +91,66 @@ constexpr std::array<BlockFunction, sizeof...(I)> MakeBlocks(std::integer_sequen
 constexpr auto kBlocks1 = MakeBlocks<1>(std::make_integer_sequence<int, kMaxPixels>());
 constexpr auto kBlocks2 = MakeBlocks<2>(std::make_integer_sequence<int, kMaxPixels>());
 
-/// All channels of the result rows [begin, end) of one image.
-void Band(const Correlation& job, const SourceWindow& window, int64_t image, int64_t begin, int64_t end) {
-  const int64_t channels = job.source_c(), lanes = VectorLanes(), width = 2 * lanes;
+/// Block `b` of the result channels of a rectangle of pixels in every image of the band. All of them read the same taps,
+/// none from padding.
+void Rectangle(const Correlation& job, const Band& band, const AxisRun& rows, const AxisRun& cols, int64_t b) {
+  const int64_t channels = job.source_c(), width = 2 * VectorLanes();
   const int64_t blocks = (job.group_out + width - 1) / width;
+  const int64_t group = b / blocks, first_out = b % blocks * width;
+  const int64_t valid = std::min(width, job.group_out - first_out);
   const bool joined = job.groups == 1 && job.cols.offset_step == 1;  // taps of a row are neighbours in memory
-  const TapOffsets taps{.rows = job.rows.taps,
-                        .row_step = job.rows.offset_step * window.row_stride,
-                        .cols = joined ? std::min<int64_t>(1, job.cols.taps) : job.cols.taps,
-                        .col_step = job.cols.offset_step * channels,
-                        .run = joined ? job.cols.taps * channels : job.group_in};
-  const int64_t panel = job.rows.taps * job.cols.taps * job.group_in * width;
-  const int64_t pixels = (end - begin) * job.cols.count;
-  const int64_t tiles = (pixels + kMaxPixels - 1) / kMaxPixels;
-  float* image_result = job.result + image * job.result_h * job.result_w * job.result_c();
+  const int64_t tap_weights = job.group_in * width, row_weights = job.cols.taps * tap_weights;
+  const TapSteps taps{.rows = cols.taps == 0 ? 0 : rows.taps,
+                      .row_step = job.rows.offset_step * job.source_w * channels,
+                      .cols = joined ? 1 : cols.taps,
+                      .col_step = job.cols.offset_step * channels,
+                      .run = joined ? cols.taps * channels : job.group_in,
+                      .weight_gap = row_weights - cols.taps * tap_weights};
+  const float* weights =
+      job.weights + b * job.rows.taps * row_weights + rows.first_tap * row_weights + cols.first_tap * tap_weights;
 
-  for (int64_t b = 0; b < job.groups * blocks; ++b) {
-    const int64_t group = b / blocks, first_out = b % blocks * width;
-    const int64_t valid = std::min(width, job.group_out - first_out);
-    const float* source = window.origin + group * job.group_in;
-    float* result = image_result + group * job.group_out + first_out;
-    for (int64_t tile = 0; tile < tiles; ++tile) {
-      const int64_t from = tile * pixels / tiles, to = (tile + 1) * pixels / tiles;  // evenly filled tiles
-      const float* at[kMaxPixels];
-      float* out[kMaxPixels];
-      int64_t i = from / job.cols.count, j = from % job.cols.count;
-      for (int64_t pixel = 0; pixel < to - from; ++pixel) {
-        at[pixel] = source + i * job.rows.stride * window.row_stride + j * job.cols.stride * channels;
-        const int64_t row = job.rows.first + (begin + i) * job.rows.spacing;
-        const int64_t col = job.cols.first + j * job.cols.spacing;
-        out[pixel] = result + (row * job.result_w + col) * job.result_c();
-        if (++j == job.cols.count) j = 0, ++i;
+  const int64_t top = job.rows.offset + rows.first_tap * job.rows.offset_step;
+  const int64_t left = job.cols.offset + cols.first_tap * job.cols.offset_step;
+  const int64_t height = rows.end - rows.begin, length = cols.end - cols.begin;
+  const int64_t pixels = band.images * height * length;
+  const int64_t tiles = (pixels + kMaxPixels - 1) / kMaxPixels;
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const int64_t from = tile * pixels / tiles, count = (tile + 1) * pixels / tiles - from;  // evenly filled tiles
+    int64_t n = band.first_image + from / (height * length);
+    int64_t i = rows.begin + from / length % height, j = cols.begin + from % length;
+    const float* at[kMaxPixels];
+    float* out[kMaxPixels];
+    for (int64_t pixel = 0; pixel < count; ++pixel) {
+      const int64_t h = i * job.rows.stride + top, w = j * job.cols.stride + left;
+      at[pixel] = job.source + ((n * job.source_h + h) * job.source_w + w) * channels + group * job.group_in;
+      const int64_t p = job.rows.first + i * job.rows.spacing, q = job.cols.first + j * job.cols.spacing;
+      out[pixel] = job.result + ((n * job.result_h + p) * job.result_w + q) * job.result_c() + group * job.group_out + first_out;
+      if (++j == cols.end) {
+        j = cols.begin;
+        if (++i == rows.end) i = rows.begin, ++n;
       }
-      const auto& functions = valid <= lanes ? kBlocks1 : kBlocks2;
-      functions[static_cast<size_t>(to - from - 1)](at, taps, job.weights + b * panel, job.start + b * width, out, valid);
+    }
+    const auto& functions = valid <= VectorLanes() ? kBlocks1 : kBlocks2;
+    functions[static_cast<size_t>(count - 1)](at, taps, weights, job.start + b * width, out, valid);
+  }
+}
+
+/// All channels of a band. One block's weights at a time: they are read again for every tile of pixels.
+void RunBand(const Correlation& job, const Band& band) {
+  const int64_t width = 2 * VectorLanes();
+  const int64_t blocks = job.groups * ((job.group_out + width - 1) / width);
+  for (int64_t b = 0; b < blocks; ++b) {
+    for (AxisRun rows{.end = band.begin}; rows.end < band.end;) {
+      rows = run_at(job.rows, job.source_h, rows.end, band.end);
+      for (AxisRun cols; cols.end < job.cols.count;) {
+        cols = run_at(job.cols, job.source_w, cols.end, job.cols.count);
+        Rectangle(job, band, rows, cols, b);
+      }
     }
   }
 }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace tern
 HWY_AFTER_NAMESPACE();
@@ -139,79 +160,29 @@ namespace tern {
 namespace {
 
 HWY_EXPORT(VectorLanes);
-HWY_EXPORT(Band);
+HWY_EXPORT(RunBand);
 
-// A window, the weights of one block and the results should fit into half of a 1 MB second-level cache.
-constexpr int64_t kWindowFloats = 1 << 16;
-
-int64_t window_rows(const Correlation& job, int64_t rows) {
-  return (rows - 1) * job.rows.stride + std::max<int64_t>(0, job.rows.taps - 1) * job.rows.offset_step + 1;
-}
-int64_t window_cols(const Correlation& job) {
-  return (job.cols.count - 1) * job.cols.stride + std::max<int64_t>(0, job.cols.taps - 1) * job.cols.offset_step + 1;
-}
-
-Bands bands_of(const Correlation& job, int threads) {
-  const int64_t floats = window_rows(job, job.rows.count) * window_cols(job) * job.source_c();
-  const int64_t wanted = std::max((floats + kWindowFloats - 1) / kWindowFloats, (4 * threads + job.images - 1) / job.images);
-  const int64_t count = std::clamp<int64_t>(threads == 1 && floats <= kWindowFloats ? 1 : wanted, 1, job.rows.count);
-  const int64_t rows = (job.rows.count + count - 1) / count;
-  return {(job.rows.count + rows - 1) / rows, rows};
-}
-
-int64_t window_floats(const Correlation& job, const Bands& bands) {
-  const int64_t floats = window_rows(job, bands.rows) * window_cols(job) * job.source_c();
-  return (floats + 15) / 16 * 16;
-}
-
-/// Copies the source pixels of rows [row, row + rows) and columns [col, col + cols) of an image, zeros outside it.
-void copy_window(const Correlation& job, const float* image, int64_t row, int64_t col, int64_t rows, int64_t cols,
-                 float* to) {
-  const int64_t channels = job.source_c();
-  const int64_t left = std::clamp<int64_t>(-col, 0, cols);
-  const int64_t right = std::clamp<int64_t>(job.source_w - col, left, cols);
-  for (int64_t i = row; i < row + rows; ++i, to += cols * channels) {
-    if (i < 0 || i >= job.source_h) {
-      std::fill_n(to, cols * channels, 0.0f);
-      continue;
-    }
-    std::fill_n(to, left * channels, 0.0f);
-    std::copy_n(image + (i * job.source_w + col + left) * channels, (right - left) * channels, to + left * channels);
-    std::fill_n(to + right * channels, (cols - right) * channels, 0.0f);
-  }
-}
-
-SourceWindow window_of(const Correlation& job, int64_t image, int64_t begin, int64_t end, float* buffer) {
-  const int64_t channels = job.source_c();
-  const float* source = job.source + image * job.source_h * job.source_w * channels;
-  if (job.rows.taps == 0 || job.cols.taps == 0) return {source, 0};  // nothing will be read
-  const int64_t row = job.rows.lowest(begin), col = job.cols.lowest(0);
-  const bool inside = row >= 0 && job.rows.highest(end - 1) < job.source_h && col >= 0 &&
-                      job.cols.highest(job.cols.count - 1) < job.source_w;
-  if (inside) return {source + (row * job.source_w + col) * channels, job.source_w * channels};
-  const int64_t cols = window_cols(job);
-  copy_window(job, source, row, col, window_rows(job, end - begin), cols, buffer);
-  return {buffer, cols * channels};
-}
+// The source of a band, a block's weights and its results should fit into a second-level cache of 1 MB.
+constexpr int64_t kBandFloats = 1 << 16;
 
 }  // namespace
 
 int64_t correlate_block() { return 2 * HWY_DYNAMIC_DISPATCH(VectorLanes)(); }
 
-int64_t correlate_workspace(const Correlation& job, int threads) {
-  if (job.rows.count == 0 || job.cols.count == 0) return 0;
-  return window_floats(job, bands_of(job, threads)) * threads;
-}
-
-void correlate_f32(const Correlation& job, float* scratch, ThreadPool& pool) {
-  if (job.rows.count == 0 || job.cols.count == 0) return;
-  const Bands bands = bands_of(job, pool.threads());
-  const int64_t window_size = window_floats(job, bands);
-  pool.parallel_for(job.images * bands.count, [&](int64_t task, int slot) {
-    const int64_t image = task / bands.count, begin = task % bands.count * bands.rows;
-    const int64_t end = std::min(job.rows.count, begin + bands.rows);
-    const SourceWindow window = window_of(job, image, begin, end, scratch + slot * window_size);
-    HWY_DYNAMIC_DISPATCH(Band)(job, window, image, begin, end);
+void correlate_f32(const Correlation& job, ThreadPool& pool) {
+  const int64_t rows = job.rows.count;
+  if (rows == 0 || job.cols.count == 0) return;
+  // Several images a band, for more pixels beside the picture's edges that can share a tile, or several bands an image.
+  const int64_t image_floats = job.source_h * job.source_w * job.source_c();
+  const int64_t tasks = 4 * pool.threads();
+  const int64_t images = std::clamp<int64_t>(std::min(kBandFloats / image_floats, job.images / tasks), 1, job.images);
+  const int64_t pieces = std::max(image_floats / kBandFloats, images > 1 ? 1 : tasks / job.images);
+  const int64_t height = (rows + std::clamp<int64_t>(pieces, 1, rows) - 1) / std::clamp<int64_t>(pieces, 1, rows);
+  const int64_t bands = (rows + height - 1) / height, groups = (job.images + images - 1) / images;
+  pool.parallel_for(groups * bands, [&](int64_t task) {
+    const int64_t first = task / bands * images, begin = task % bands * height;
+    HWY_DYNAMIC_DISPATCH(RunBand)
+    (job, {first, std::min(images, job.images - first), begin, std::min(rows, begin + height)});
   });
 }
 

@@ -29,8 +29,6 @@ int64_t correlate_block();
 /// No target's block is wider.
 inline constexpr int64_t kMaxCorrelateBlock = 32;
 
-/// Floats of scratch memory.
-int64_t correlate_workspace(const Correlation& job, int threads);
-void correlate_f32(const Correlation& job, float* scratch, ThreadPool& pool);
+void correlate_f32(const Correlation& job, ThreadPool& pool);
 
 }  // namespace tern

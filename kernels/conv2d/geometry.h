@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <numeric>
 #include <string_view>
@@ -28,16 +29,36 @@ ConvShape conv_shape(std::string_view op, const Shape& x, const Shape& w, const 
 
 /// One spatial axis of a convolution or of its gradient, from the side of the result: its index first + i*spacing,
 /// i < count, is the sum over t < taps of source[i*stride + offset + t*offset_step] times
-/// filter[filter + t*filter_step]. Source indices outside the picture read as zero. offset_step is never negative.
+/// filter[filter + t*filter_step]. Source indices outside the picture count as zero. offset_step is positive.
 struct AxisWalk {
   int64_t count = 0, first = 0, spacing = 1;
   int64_t taps = 0;
   int64_t stride = 1, offset = 0, offset_step = 1;
   int64_t filter = 0, filter_step = 1;
-
-  int64_t lowest(int64_t i) const { return i * stride + offset; }
-  int64_t highest(int64_t i) const { return lowest(i) + (taps - 1) * offset_step; }
 };
+
+/// Neighbours [begin, end) on a result's axis that read the same taps from inside the source.
+struct AxisRun {
+  int64_t begin = 0, end = 0;
+  int64_t first_tap = 0, taps = 0;
+};
+
+/// The run that starts at `begin` and ends before `limit`; the source's axis has `extent` elements.
+inline AxisRun run_at(const AxisWalk& walk, int64_t extent, int64_t begin, int64_t limit) {
+  const auto taps_at = [&](int64_t i) {
+    const int64_t lowest = i * walk.stride + walk.offset, step = walk.offset_step;
+    const int64_t first = lowest >= 0 ? 0 : (-lowest + step - 1) / step;
+    const int64_t last = lowest >= extent ? 0 : std::min(walk.taps, (extent - lowest + step - 1) / step);
+    return AxisRun{.first_tap = first < last ? first : 0, .taps = std::max<int64_t>(0, last - first)};
+  };
+  AxisRun run = taps_at(begin);
+  run.begin = begin;
+  for (run.end = begin + 1; run.end < limit; ++run.end) {
+    const AxisRun next = taps_at(run.end);
+    if (next.first_tap != run.first_tap || next.taps != run.taps) break;
+  }
+  return run;
+}
 
 /// y from x.
 inline AxisWalk forward_walk(int64_t outputs, int64_t filter, int64_t stride, int64_t padding, int64_t dilation) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/lanes.h"
+#include "kernels/common/loops.h"
 #include "kernels/common/scratch.h"
 #include "kernels/conv2d/conv2d_f32.h"
 
@@ -46,12 +47,13 @@ HWY_BEFORE_NAMESPACE();
 namespace tern {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
+namespace {  // internal linkage: position-independent code would not inline across it
 
 const hn::ScalableTag<float> kF32;
 // Accumulators are kMaxChannels x 2 vectors; with two vectors of dy and a broadcast they fill 16 or 32 registers.
 constexpr int kMaxChannels = HWY_TARGET == HWY_AVX2 ? 6 : 12;
 
-int64_t WgradLanes() { return static_cast<int64_t>(hn::Lanes(kF32)); }
+inline int64_t WgradLanes() { return static_cast<int64_t>(hn::Lanes(kF32)); }
 
 /// Q channels of x against V vectors of filters, the last cut off by `mask` where kMasked: one chain over the pixels,
 /// which replaces what is in the panel or is added to it.
@@ -61,27 +63,27 @@ void Tile(const PixelWalk& walk, const float* x, const float* dy, int64_t valid,
   const int64_t lanes = WgradLanes();
   const auto mask = hn::FirstN(kF32, static_cast<size_t>(valid - (V - 1) * lanes));
   Vec sum[Q][V];
-  for (int i = 0; i < Q; ++i)
-    for (int v = 0; v < V; ++v) sum[i][v] = hn::Zero(kF32);
+  TERN_UNROLL for (int i = 0; i < Q; ++i)
+    TERN_UNROLL for (int v = 0; v < V; ++v) sum[i][v] = hn::Zero(kF32);
   for (int64_t n = 0; n < walk.images; ++n) {
     for (int64_t p = 0; p < walk.rows; ++p) {
       const float* x_at = x + n * walk.x_image + p * walk.x_row;
       const float* dy_at = dy + n * walk.dy_image + p * walk.dy_row;
       for (int64_t q = 0; q < walk.cols; ++q, x_at += walk.x_col, dy_at += walk.dy_col) {
         Vec g[V];
-        for (int v = 0; v < V; ++v) {
+        TERN_UNROLL for (int v = 0; v < V; ++v) {
           const float* at = dy_at + v * lanes;
           g[v] = kMasked && v == V - 1 ? hn::MaskedLoad(mask, kF32, at) : hn::LoadU(kF32, at);
         }
-        for (int i = 0; i < Q; ++i) {
+        TERN_UNROLL for (int i = 0; i < Q; ++i) {
           const Vec value = hn::Set(kF32, x_at[i]);
-          for (int v = 0; v < V; ++v) sum[i][v] = hn::MulAdd(value, g[v], sum[i][v]);
+          TERN_UNROLL for (int v = 0; v < V; ++v) sum[i][v] = hn::MulAdd(value, g[v], sum[i][v]);
         }
       }
     }
   }
-  for (int i = 0; i < Q; ++i) {
-    for (int v = 0; v < V; ++v) {
+  TERN_UNROLL for (int i = 0; i < Q; ++i) {
+    TERN_UNROLL for (int v = 0; v < V; ++v) {
       float* to = panel + (i * 2 + v) * lanes;
       hn::Store(add ? hn::Add(hn::Load(kF32, to), sum[i][v]) : sum[i][v], kF32, to);
     }
@@ -133,6 +135,7 @@ void Tap(const WgradJob& job, int64_t block, int64_t r, int64_t s, int64_t begin
   }
 }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace tern
 HWY_AFTER_NAMESPACE();
@@ -189,9 +192,9 @@ size_t conv2d_wgrad_f32_workspace(const ConvShape& shape, int64_t lane_size) {
 }
 
 void conv2d_wgrad_f32(const ConvShape& shape, int64_t lane_size, const float* x, const float* dy, float* dw,
-                      std::byte* scratch, ThreadPool& pool) {
+                      std::span<std::byte> scratch, ThreadPool& pool) {
   WgradJob job{.shape = shape, .lanes = {shape.n, lane_size}, .x = x, .dy = dy};
-  job.panels = reinterpret_cast<float*>(scratch);
+  job.panels = Scratch(scratch).take<float>(0);
   job.width = 2 * HWY_DYNAMIC_DISPATCH(WgradLanes)();
   job.chunk = std::max<int64_t>(1, kChainPixels / (shape.p * shape.q));
 
