@@ -39,19 +39,26 @@ void apply(const Crop& crop, const Context& c) {
   if (dy == 0 && dx == 0) return;
   c.scratch.assign(c.picture.begin(), c.picture.end());
   const int height = c.shape.height, width = c.shape.width, channels = c.shape.channels;
+  const bool reflected = crop.mode == PadMode::kReflect;
+  // Columns first..last-1 come from inside the old picture: most of a row, copied in one piece.
+  const int first = std::clamp(-dx, 0, width), last = std::clamp(width - dx, 0, width);
   for (int y = 0; y < height; ++y) {
-    for (int x = 0; x < width; ++x) {
-      int from_y = y + dy, from_x = x + dx;
-      if (crop.mode == PadMode::kReflect) {
-        from_y = reflect(from_y, height);
-        from_x = reflect(from_x, width);
-      } else if (from_y < 0 || from_y >= height || from_x < 0 || from_x >= width) {
-        std::fill_n(c.pixel(y, x), channels, uint8_t{0});
-        continue;
-      }
-      std::copy_n(c.scratch.data() + (static_cast<size_t>(from_y) * width + from_x) * static_cast<size_t>(channels),
-                  channels, c.pixel(y, x));
+    const int from_y = reflected ? reflect(y + dy, height) : y + dy;
+    if (from_y < 0 || from_y >= height) {
+      std::fill_n(c.pixel(y, 0), width * channels, uint8_t{0});
+      continue;
     }
+    const uint8_t* row = c.scratch.data() + static_cast<ptrdiff_t>(from_y) * width * channels;
+    const auto pad = [&](int x) {
+      if (reflected) {
+        std::copy_n(row + reflect(x + dx, width) * channels, channels, c.pixel(y, x));
+      } else {
+        std::fill_n(c.pixel(y, x), channels, uint8_t{0});
+      }
+    };
+    for (int x = 0; x < first; ++x) pad(x);
+    if (last > first) std::copy_n(row + (first + dx) * channels, (last - first) * channels, c.pixel(y, first));
+    for (int x = last; x < width; ++x) pad(x);
   }
 }
 

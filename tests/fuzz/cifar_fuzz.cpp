@@ -40,7 +40,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 4) return 0;
   const CifarFormat& format = cifar_format(data[0] % 2 == 0 ? "cifar10" : "cifar100");
   const bool as_names = data[0] / 2 % 2 == 1;
-  const size_t wanted = data[1] + size_t{256} * data[2];
+  const size_t wanted = data[1] + size_t{256} * (data[2] % 64);
   std::string bytes(wanted, '\0');
   for (size_t i = 0; i < wanted; ++i) bytes[i] = static_cast<char>(data[3 + i % (size - 3)]);
   std::string names;
