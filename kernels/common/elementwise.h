@@ -89,6 +89,9 @@ Tensor apply_binary(const Tensor& a, const Tensor& b) {
   return apply_one(std::make_shared<Op>(a.context().lane_size()), {a, b});
 }
 
+/// Elements of a 16-bit tensor that are converted to f32 at a time.
+inline constexpr int64_t kHalfBlock = 512;
+
 /// Calls `rows(in, out, count)` with f32 or f64 rows that cover the tensor; 16-bit types go through blocks of f32.
 template <class Rows>
 void map_rows(Launch& launch, std::string_view op, const Rows& rows) {
@@ -100,10 +103,9 @@ void map_rows(Launch& launch, std::string_view op, const Rows& rows) {
       if constexpr (!kIsHalf<T>) {
         rows(x + begin, y + begin, end - begin);
       } else {
-        constexpr int64_t kBlock = 512;
-        float block[kBlock];
-        for (int64_t at = begin; at < end; at += kBlock) {
-          const int64_t count = std::min(kBlock, end - at);
+        float block[kHalfBlock];
+        for (int64_t at = begin; at < end; at += kHalfBlock) {
+          const int64_t count = std::min(kHalfBlock, end - at);
           for (int64_t i = 0; i < count; ++i) block[i] = static_cast<float>(x[at + i]);
           rows(static_cast<const float*>(block), static_cast<float*>(block), count);
           for (int64_t i = 0; i < count; ++i) y[at + i] = T(block[i]);
@@ -131,6 +133,43 @@ class UnaryOp : public OpBase<Self> {
   void eval_rows(const C* x, C* y, int64_t count) const {
     const Self& self = *static_cast<const Self*>(this);
     for (int64_t i = 0; i < count; ++i) y[i] = self.eval(x[i]);
+  }
+};
+
+/// Base of z = f(x, y) for two tensors of one spec, with Self's `template <class C> void eval_rows(const C* x,
+/// const C* y, C* z, int64_t count)` for C = float and double (y == z allowed): backward kernels that are vectorised by
+/// hand.
+template <class Self>
+class PairOp : public OpBase<Self> {
+ public:
+  std::vector<Spec> infer(std::span<const Spec> in) const override {
+    require_elements(this->name(), in);
+    require_same_floating(this->name(), in);
+    if (in[0] != in[1]) throw_shape(this->name(), "got " + in[0].str() + " and " + in[1].str() + ", wants equal shapes");
+    return {in[0]};
+  }
+  void run_cpu(Launch& launch) const {
+    const Self& self = *static_cast<const Self*>(this);
+    dispatch_floating(this->name(), launch.out[0].dtype(), [&](auto t) {
+      using T = decltype(t);
+      const T* x = launch.in[0].data<T>();
+      const T* y = launch.in[1].data<T>();
+      T* z = launch.out[0].data<T>();
+      for_chunks(launch.context, launch.out[0].numel(), [&](int64_t begin, int64_t end) {
+        if constexpr (!kIsHalf<T>) {
+          self.eval_rows(x + begin, y + begin, z + begin, end - begin);
+        } else {
+          float a[kHalfBlock], b[kHalfBlock];
+          for (int64_t at = begin; at < end; at += kHalfBlock) {
+            const int64_t count = std::min(kHalfBlock, end - at);
+            for (int64_t i = 0; i < count; ++i) a[i] = static_cast<float>(x[at + i]);
+            for (int64_t i = 0; i < count; ++i) b[i] = static_cast<float>(y[at + i]);
+            self.eval_rows(static_cast<const float*>(a), static_cast<const float*>(b), static_cast<float*>(b), count);
+            for (int64_t i = 0; i < count; ++i) z[at + i] = T(b[i]);
+          }
+        }
+      });
+    });
   }
 };
 

@@ -1,0 +1,58 @@
+#include "kernels/clamp/clamp.h"
+
+#include "core/error.h"
+#include "kernels/common/elementwise.h"
+
+namespace tern {
+namespace {
+
+class ClampOp final : public UnaryOp<ClampOp> {
+ public:
+  explicit ClampOp(const Clamp& bounds) : bounds_(bounds) {}
+  std::string_view name() const override { return "clamp"; }
+  template <class C>
+  C eval(C x) const {
+    const C low = static_cast<C>(bounds_.low), high = static_cast<C>(bounds_.high);
+    const C raised = x < low ? low : x;
+    return raised > high ? high : raised;
+  }
+  Saves saves(GradMask) const override { return {.inputs = GradMask(1), .outputs = {}}; }
+  std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override;
+
+ private:
+  Clamp bounds_;
+};
+
+/// dx = dy where x is within the bounds (or NaN), else 0.
+class ClampBackward final : public BinaryOp<ClampBackward> {
+ public:
+  explicit ClampBackward(const Clamp& bounds) : BinaryOp(0), bounds_(bounds) {}
+  std::string_view name() const override { return "clamp_backward"; }
+  template <class C>
+  C eval(C dy, C x) const {
+    const C above = x < static_cast<C>(bounds_.low) ? C{0} : dy;
+    return x > static_cast<C>(bounds_.high) ? C{0} : above;
+  }
+  Saves saves(GradMask) const override { return {.inputs = GradMask(2), .outputs = {}}; }
+  std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
+    if (!node.needs(0)) return {Tensor{}, Tensor{}};
+    return {apply_one(std::make_shared<ClampBackward>(bounds_), {dy[0], node.input(1)}), Tensor{}};
+  }
+
+ private:
+  Clamp bounds_;
+};
+
+std::vector<Tensor> ClampOp::grad(const Node& node, std::span<const Tensor> dy) const {
+  return {apply_one(std::make_shared<ClampBackward>(bounds_), {dy[0], node.input(0)})};
+}
+
+}  // namespace
+
+Tensor clamp(const Tensor& x, const Clamp& bounds) {
+  if (!(bounds.low <= bounds.high))
+    throw ConfigError("[clamp] low " + std::to_string(bounds.low) + " is not below high " + std::to_string(bounds.high));
+  return apply_one(std::make_shared<ClampOp>(bounds), {x});
+}
+
+}  // namespace tern

@@ -1,0 +1,32 @@
+#include "kernels/minimum/minimum.h"
+
+#include "kernels/common/elementwise.h"
+#include "kernels/common/larger_weight.h"
+#include "kernels/mul/mul.h"
+
+namespace tern {
+namespace {
+
+class Minimum final : public BinaryOp<Minimum> {
+ public:
+  using BinaryOp::BinaryOp;
+  static constexpr bool kIntegers = true;
+  std::string_view name() const override { return "minimum"; }
+  template <class C>
+  C eval(C a, C b) const {
+    const C chosen = a < b ? a : b;  // b where either is NaN
+    return a != a ? a : chosen;
+  }
+  Saves saves(GradMask) const override { return {.inputs = GradMask(3), .outputs = {}}; }
+  std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
+    const Tensor a = node.input(0), b = node.input(1);
+    return {node.needs(0) ? reduce_to_input(node, 0, mul(dy[0], larger_weight(b, a))) : Tensor{},
+            node.needs(1) ? reduce_to_input(node, 1, mul(dy[0], larger_weight(a, b))) : Tensor{}};
+  }
+};
+
+}  // namespace
+
+Tensor minimum(const Tensor& a, const Tensor& b) { return apply_binary<Minimum>(a, b); }
+
+}  // namespace tern

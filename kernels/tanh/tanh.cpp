@@ -1,0 +1,43 @@
+#include "kernels/tanh/tanh.h"
+
+#include "kernels/common/elementwise.h"
+#include "kernels/common/vector_math.h"
+#include "kernels/mul/mul.h"
+
+namespace tern {
+namespace {
+
+class Tanh final : public UnaryOp<Tanh> {
+ public:
+  std::string_view name() const override { return "tanh"; }
+  template <class C>
+  void eval_rows(const C* x, C* y, int64_t count) const {
+    vector_math::tanh(x, y, count);
+  }
+  Saves saves(GradMask) const override { return {.inputs = {}, .outputs = GradMask(1)}; }
+  std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
+    return {tanh_backward(dy[0], node.output(0))};
+  }
+};
+
+class TanhBackward final : public BinaryOp<TanhBackward> {
+ public:
+  using BinaryOp::BinaryOp;
+  std::string_view name() const override { return "tanh_backward"; }
+  template <class C>
+  C eval(C dy, C y) const {
+    return dy * (C{1} - y * y);
+  }
+  std::vector<Tensor> grad(const Node& node, std::span<const Tensor> g) const override {
+    const Tensor y = node.input(1);
+    return {node.needs(0) ? tanh_backward(g[0], y) : Tensor{},
+            node.needs(1) ? mul(mul(g[0], node.input(0)), mul(y, -2.0)) : Tensor{}};
+  }
+};
+
+}  // namespace
+
+Tensor tanh(const Tensor& x) { return apply_one(std::make_shared<Tanh>(), {x}); }
+Tensor tanh_backward(const Tensor& dy, const Tensor& y) { return apply_binary<TanhBackward>(dy, y); }
+
+}  // namespace tern
