@@ -91,7 +91,9 @@ void lane_moments(Context& context, const RowCut& cut, int64_t channels, const S
   double* total = sums.blocks;
   for (int64_t b = 1; b < cut.blocks(); ++b) {
     const double* next = sums.blocks + b * 2 * channels;
-    batch_norm::combine_moments(total, total + channels, cut.begin(b), next, next + channels, cut.end(b) - cut.begin(b), channels);
+    batch_norm::combine_moments(
+        total, total + channels, cut.begin(b), [=](int64_t c) { return next[c]; }, [=](int64_t c) { return next[channels + c]; },
+        cut.end(b) - cut.begin(b), channels);
   }
   for (int64_t c = 0; c < channels; ++c) {
     mean[c] = static_cast<Acc>(total[c]);
