@@ -54,7 +54,14 @@
 
 // --- normalisation
 #include "kernels/batch_norm/batch_norm.h"
+#include "kernels/layer_norm/layer_norm.h"
+#include "kernels/normalize_images/normalize_images.h"
 
 // --- loss and dropout
+#include "kernels/cross_entropy/cross_entropy.h"
+#include "kernels/dropout/dropout.h"
+#include "kernels/log_softmax/log_softmax.h"
+#include "kernels/softmax/softmax.h"
+#include "kernels/top_k_correct/top_k_correct.h"
 
 // --- optimizer

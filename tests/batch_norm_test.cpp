@@ -159,7 +159,7 @@ TEST_CASE("batch_norm: refuses what PyTorch refuses, naming it", "[batch_norm]")
   context.set_lane_size(4);
   CHECK_THROWS_AS(batch_norm_train(noise(context, {5, 3}, 1), {}, {}), ShapeError);  // the last lane has one row
   CHECK_NOTHROW(batch_norm_train(noise(context, {6, 3}, 1), {}, {}));
-  CHECK_THROWS_WITH(batch_norm_train(noise(context, {6, 3}, 1), noise(context, {4}, 1), {}), HasText("3 channels"));
+  CHECK_THROWS_WITH(batch_norm_train(noise(context, {6, 3}, 1), noise(context, {4}, 1), {}), HasText("wants [3]"));
   CHECK_THROWS_AS(batch_norm_train(noise(context, {6, 3}, 1), {}, {}, {.eps = -1}), ConfigError);
 }
 
