@@ -65,3 +65,9 @@
 #include "kernels/top_k_correct/top_k_correct.h"
 
 // --- optimizer
+#include "kernels/adamw/adamw.h"
+#include "kernels/clip_coefficient/clip_coefficient.h"
+#include "kernels/ema/ema.h"
+#include "kernels/flatten_into/flatten_into.h"
+#include "kernels/global_norm/global_norm.h"
+#include "kernels/sgd/sgd.h"
