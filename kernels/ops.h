@@ -38,7 +38,13 @@
 #include "kernels/var/var.h"
 
 // --- shape
+#include "kernels/concat/concat.h"
+#include "kernels/flip/flip.h"
+#include "kernels/gather/gather.h"
+#include "kernels/pad/pad.h"
+#include "kernels/permute/permute.h"
 #include "kernels/reshape/reshape.h"
+#include "kernels/slice/slice.h"
 
 // --- matmul
 #include "kernels/bias_grad/bias_grad.h"
