@@ -49,15 +49,19 @@ const std::vector<Malformed> kMalformed = {
     // Not JSON.
     {"", "c.json:1:1: not valid JSON: while parsing value - unexpected end of input; expected '[', '{', or a literal"},
     {"{", "c.json:1:2: not valid JSON: while parsing object key - unexpected end of input; expected string literal"},
-    {"{\n\"run\": {\n\"seed\": }}", "c.json:3:9: not valid JSON: while parsing value - unexpected '}'; expected '[', "
-                                   "'{', or a literal"},
-    {"{} x", "c.json:1:4: not valid JSON: while parsing value - invalid literal; last read: '{} x'; expected end of "
-             "input"},
-    {"{// no\n}", "not valid JSON: while parsing object key - invalid literal; last read: '{/'; expected string literal"},
+    {"{\n\"run\": {\n\"seed\": }}",
+     "c.json:3:9: not valid JSON: while parsing value - unexpected '}'; expected '[', "
+     "'{', or a literal"},
+    {"{} x",
+     "c.json:1:4: not valid JSON: while parsing value - invalid literal; last read: '{} x'; expected end of "
+     "input"},
+    {"{// no\n}",
+     "not valid JSON: while parsing object key - invalid literal; last read: '{/'; expected string literal"},
     {"{'run': 1}", "c.json:1:2: not valid JSON"},
     {"{\"run\": {\"seed\": 1,}}", "c.json:1:20: not valid JSON: while parsing object key - unexpected '}'"},
     {"{\"optim\": {\"lr\": NaN}}", "c.json:1:18: not valid JSON: while parsing value - invalid literal"},
-    {"{\"optim\": {\"lr\": -Infinity}}", "not valid JSON: while parsing value - invalid number; expected digit after '-'"},
+    {"{\"optim\": {\"lr\": -Infinity}}",
+     "not valid JSON: while parsing value - invalid number; expected digit after '-'"},
     {"{\"optim\": {\"lr\": 1e999}}", "not valid JSON: number overflow parsing '1e999'"},
     {"{\"optim\": {\"lr\": 01}}", "not valid JSON"},
     {"{\"data\": {\"dir\": \"a\nb\"}}", "control character U+000A (LF) must be escaped"},
@@ -81,8 +85,9 @@ const std::vector<Malformed> kMalformed = {
     {"{\n\n\"trian\": {}}", "c.json:3: trian: unknown key; did you mean \"train\"?"},
     {"{\"train\": {\n\"lane\": 4}}", "c.json:2: train.lane: unknown key; did you mean \"lanes\"?"},
     {"{\"lr\": 0.1}", "c.json:1: lr: unknown key; did you mean \"optim.lr\"?"},
-    {"{\"train\": {\"zzzzzz\": 1}}", "c.json:1: train.zzzzzz: unknown key; known here: epochs, micro_batch, lanes, "
-                                   "label_smoothing, clip_norm, early_stop, ema, nonfinite"},
+    {"{\"train\": {\"zzzzzz\": 1}}",
+     "c.json:1: train.zzzzzz: unknown key; known here: epochs, micro_batch, lanes, "
+     "label_smoothing, clip_norm, early_stop, ema, nonfinite"},
     {"{\"optim\": [{}, {\"params\": \"a\",\n\"beta\": 1}]}",
      "c.json:2: optim.1.beta: unknown key; did you mean \"betas\"?"},
     {"{\"train\": 3}", "c.json:1: train: got 3, wanted an object"},
@@ -96,7 +101,8 @@ const std::vector<Malformed> kMalformed = {
     {"{\"train\": {\"lanes\": true}}", "train.lanes: got true, wanted an integer from 1 to 4096"},
     {"{\"train\": {\"lanes\": 1e300}}", "train.lanes: got 1e+300, wanted an integer from 1 to 4096"},
     {"{\"train\": {\"epochs\": 0}}", "train.epochs: got 0, wanted an integer from 1 to 1000000"},
-    {"{\"train\": {\"epochs\": 99999999999999999999999}}", "train.epochs: got 9.999999999999999e+22, wanted an integer"},
+    {"{\"train\": {\"epochs\": 99999999999999999999999}}",
+     "train.epochs: got 9.999999999999999e+22, wanted an integer"},
     {"{\"train\": {\"clip_norm\": 0}}", "train.clip_norm: got 0, wanted a number above 0, or null"},
     {"{\"train\": {\"clip_norm\": false}}", "train.clip_norm: got false, wanted a number above 0, or null"},
     {"{\"train\": {\"label_smoothing\": 1}}", "got 1, wanted a number of at least 0 and below 1"},
@@ -110,7 +116,8 @@ const std::vector<Malformed> kMalformed = {
     {"{\"train\": {\"early_stop\": {\"patience\": 0}}}", "train.early_stop.patience: got 0, wanted an integer from 1"},
     {"{\"train\": {\"early_stop\": {\"metric\": \"acc\"}}}", "train.early_stop.metric: got \"acc\", wanted one of"},
     {"{\"run\": {\"seed\": -1}}", "run.seed: got -1, wanted an integer of at least 0 and below 2^64"},
-    {"{\"run\": {\"seed\": 18446744073709551616}}", "run.seed: got 1.8446744073709552e+19, wanted an integer of at least 0 and below 2^64"},
+    {"{\"run\": {\"seed\": 18446744073709551616}}",
+     "run.seed: got 1.8446744073709552e+19, wanted an integer of at least 0 and below 2^64"},
     {"{\"run\": {\"device\": \"gpu\"}}", "run.device: got device \"gpu\", wanted auto, cpu, cuda or cuda:i"},
     {"{\"run\": {\"device\": \"cuda:\"}}", "run.device: got device \"cuda:\", wanted"},
     {"{\"run\": {\"device\": \"cuda:-1\"}}", "run.device: got device \"cuda:-1\", wanted"},
@@ -125,16 +132,20 @@ const std::vector<Malformed> kMalformed = {
     {"{\"model\": {\"layers\": []}}", "model.layers: got a list of 0, wanted a list of layers that is not empty"},
     {"{\"model\": {\"layers\": [{},\n\"relu\"]}}", "c.json:2: model.layers.1: got \"relu\", wanted a layer: an object"},
     {"{\"data\": {\"name\": \"folder\"}}", "data.name: got \"folder\", wanted one of"},
-    {"{\"data\": {\"normalize\": {\"mean\": [0.5]}}}", "data.normalize.mean: got a list of 1, wanted a list of 3, each"},
+    {"{\"data\": {\"normalize\": {\"mean\": [0.5]}}}",
+     "data.normalize.mean: got a list of 1, wanted a list of 3, each"},
     {"{\"data\": {\"normalize\": {\"mean\": 0.5}}}", "data.normalize.mean: got 0.5, wanted a list of 3, each a number"},
     {"{\"data\": {\"normalize\": {\"std\": [1, 1,\n0]}}}",
      "c.json:2: data.normalize.std.2: got 0, wanted a number above 0 and at most 1000"},
     {"{\"data\": {\"augment\": {}}}", "data.augment: got an object, wanted a list of objects"},
     {"{\"data\": {\"augment\": [\"flip\"]}}", "data.augment.0: got \"flip\", wanted an object"},
     {"{\"data\": {\"augment\": [{\"p\": 1}]}}", "data.augment.0.name: is missing, wanted one of \"crop\", \"flip\""},
-    {"{\"data\": {\"augment\": [{\"name\": \"crop\", \"pad\": 32}]}}", "augment.0.pad: got 32, wanted an integer from 1"},
-    {"{\"data\": {\"augment\": [{\"name\": \"crop\", \"mode\": \"edge\"}]}}", "augment.0.mode: got \"edge\", wanted one of"},
-    {"{\"data\": {\"augment\": [{\"name\": \"flip\", \"p\": 1.5}]}}", "augment.0.p: got 1.5, wanted a number from 0 to 1"},
+    {"{\"data\": {\"augment\": [{\"name\": \"crop\", \"pad\": 32}]}}",
+     "augment.0.pad: got 32, wanted an integer from 1"},
+    {"{\"data\": {\"augment\": [{\"name\": \"crop\", \"mode\": \"edge\"}]}}",
+     "augment.0.mode: got \"edge\", wanted one of"},
+    {"{\"data\": {\"augment\": [{\"name\": \"flip\", \"p\": 1.5}]}}",
+     "augment.0.p: got 1.5, wanted a number from 0 to 1"},
     {"{\"data\": {\"val_fraction\": 1}}", "data.val_fraction: got 1, wanted a number of at least 0 and below 1"},
     {"{\"data\": {\"limit\": 0}}", "data.limit: got 0, wanted an integer from 1 to 1000000000, or null"},
     {"{\"data\": {\"drop_last\": 1}}", "data.drop_last: got 1, wanted true or false"},
@@ -158,25 +169,30 @@ const std::vector<Malformed> kMalformed = {
     {"{\"model\": {\"name\": \"lenet\", \"layers\": [{}]}}", "model.layers: does not apply to model.name \"lenet\""},
     {"{\"model\": {\"name\": \"layers\"}}", "model.name: \"layers\" needs the key \"layers\""},
     {"{\"model\": {\"classes\": 9}}", "model.classes: got 9, but cifar10 has 10"},
-    {"{\"model\": {\"classes\": 10}, \"data\": {\"name\": \"cifar100\"}}", "model.classes: got 10, but cifar100 has 100"},
-    {"{\"model\": {\"layers\": [{}], \"input\": [28, 28, 1]}}", "model.input: wanted [32,32,3], the pictures of cifar10"},
+    {"{\"model\": {\"classes\": 10}, \"data\": {\"name\": \"cifar100\"}}",
+     "model.classes: got 10, but cifar100 has 100"},
+    {"{\"model\": {\"layers\": [{}], \"input\": [28, 28, 1]}}",
+     "model.input: wanted [32,32,3], the pictures of cifar10"},
     {"{\"optim\": {\"momentum\": 0.9}}", "optim.momentum: does not apply to optim.name \"adamw\" (only to: sgd)"},
     {"{\"optim\": {\"name\": \"sgd\", \"betas\": [0, 0]}}", "optim.betas: does not apply to optim.name \"sgd\""},
     {"{\"optim\": {\"name\": \"sgd\", \"nesterov\": true}}", "optim.nesterov: needs momentum above 0"},
     {"{\"optim\": [{\"params\": \"a\"}, {\"params\": \"a\"}]}", "optim.1.params: got \"a\", which group 0 has already"},
     {"{\"schedule\": {\"name\": \"onecycle\"}}", "schedule.name: onecycle needs max_lr beside it"},
-    {"{\"optim\": [{\"schedule\": {\"name\": \"onecycle\"}}]}", "optim.0.schedule.name: onecycle needs max_lr beside it"},
-    {"{\"schedule\": {\"name\": \"cosine\", \"max_lr\": 1}}", "schedule.max_lr: does not apply to schedule.name \"cosine\""},
-    {"{\"schedule\": {\"three_phase\": true, \"pct_start\": 0.6}}", "pct_start: got 0.6, wanted below 0.5 with three_phase"},
+    {"{\"optim\": [{\"schedule\": {\"name\": \"onecycle\"}}]}",
+     "optim.0.schedule.name: onecycle needs max_lr beside it"},
+    {"{\"schedule\": {\"name\": \"cosine\", \"max_lr\": 1}}",
+     "schedule.max_lr: does not apply to schedule.name \"cosine\""},
+    {"{\"schedule\": {\"three_phase\": true, \"pct_start\": 0.6}}",
+     "pct_start: got 0.6, wanted below 0.5 with three_phase"},
     {"{\"schedule\": {\"name\": \"cosine\", \"min_lr\": 1}}", "min_lr: got 1.0, wanted at most the group's lr 0.001"},
     {"{\"schedule\": {\"name\": \"step\", \"warmup_steps\": 9, \"warmup_epochs\": 1}}",
      "schedule.warmup_epochs: warmup_steps is given too: wanted one"},
     {"{\"schedule\": {\"name\": \"step\", \"warmup_epochs\": 25}}", "got 25.0, wanted below train.epochs 25"},
     {"{\"run\": {\"device\": \"cpu\", \"precision\": \"fp16\"}}",
-     "c.json:1: run.precision: run.precision: fp16 needs CUDA, the device is cpu: use fp32 or auto"},
+     "c.json:1: run.precision: precision fp16 needs CUDA, the device is cpu: use fp32 or auto"},
     {"{\"log\": {\"tensorboard\": true}}", "log.tensorboard: got true, but this version writes no TensorBoard files"},
-    {"{\"checkpoint\": {\"best\": \"val_acc\"}}", "checkpoint.best: got \"val_acc\", which needs data.val_fraction above 0"},
-    {"{\"data\": {\"augment\": [{\"name\": \"flip\"}, {\"name\": \"flip\"}]}}", "data.augment.1: a second flip"},
+    {"{\"checkpoint\": {\"best\": \"val_acc\"}}",
+     "checkpoint.best: got \"val_acc\", which needs data.val_fraction above 0"},
     {"{\"data\": {\"limit\": 100, \"drop_last\": true}}", "data.limit: got 100, less than one step of 128 images"},
 };
 
@@ -202,8 +218,8 @@ TEST_CASE("config: an empty config is the seed's recipe", "[config]") {
   CHECK(c.optim[0].betas[1] == 0.999);
   CHECK(c.schedule.max_lr == 0.01);
   CHECK(c.run.seed == 42);
-  CHECK(defining_json(c) == defining_json(parse(read_file(kRoot + "/tools/configs/cifar-cnn.json"),
-                                                {"run.precision=fp32"})));
+  CHECK(defining_json(c) ==
+        defining_json(parse(read_file(kRoot + "/tools/configs/cifar-cnn.json"), {"run.precision=fp32"})));
 }
 
 TEST_CASE("config: the ready files parse and say what their recipes say", "[config]") {
@@ -227,7 +243,8 @@ TEST_CASE("config: the ready files parse and say what their recipes say", "[conf
 
 TEST_CASE("config: what is printed reads back to the same config", "[config]") {
   for (const char* text : {
-           "{}", R"({"model": {"layers": [{"type": "conv", "out": 8}, {"type": "linear", "out": 10}]}})",
+           "{}",
+           R"({"model": {"layers": [{"type": "conv", "out": 8}, {"type": "linear", "out": 10}]}})",
            R"({"optim": [{"params": "fc*", "name": "sgd", "lr": 0.1, "frozen_after": 2.5,
                "schedule": {"name": "linear", "decay_epochs": 3}}, {"no_decay": true}], "train": {"ema": 0.99,
                "early_stop": {"patience": 2}, "nonfinite": "skip:7"}})",
@@ -259,7 +276,8 @@ TEST_CASE("config: --set overrides before validation and names itself in errors"
   CHECK(fails("train.lanez=1") == "--set train.lanez=1: train.lanez: unknown key; did you mean \"lanes\"?");
   CHECK(fails("optim.2.lr=1") ==
         "--set optim.2.lr=1: optim is a list of 2, got \"2\", wanted an index from 0 to 2 exclusive");
-  CHECK(fails("optim.lr=1") == "--set optim.lr=1: optim is a list of 2, got \"lr\", wanted an index from 0 to 2 exclusive");
+  CHECK(fails("optim.lr=1") ==
+        "--set optim.lr=1: optim is a list of 2, got \"lr\", wanted an index from 0 to 2 exclusive");
   CHECK(fails("train.epochs.x=1") == "--set train.epochs.x=1: train.epochs is 1: nothing is below it");
   CHECK(fails("train..x=1") == "--set train..x=1: got \"train..x\", wanted a dotted path such as optim.lr");
   CHECK(fails("lanes") == "--set lanes: wanted KEY=VALUE, as in optim.lr=0.05");

@@ -103,8 +103,8 @@ Precision resolve_precision(Precision precision, Device device) {
   const bool cuda = device.kind == Device::Kind::cuda;
   if (precision == Precision::automatic) return cuda ? Precision::fp16 : Precision::fp32;
   if (!cuda && precision != Precision::fp32) {
-    throw ConfigError("run.precision: " + std::string(name_of(precision)) + " needs CUDA, the device is " +
-                      device.str() + ": use fp32 or auto");
+    throw ConfigError("precision " + std::string(name_of(precision)) + " needs CUDA, the device is " + device.str() +
+                      ": use fp32 or auto");
   }
   return precision;
 }

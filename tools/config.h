@@ -15,7 +15,7 @@
 namespace tern {
 
 enum class ModelName { cifar_cnn, lenet, resnet18, layers };
-enum class InitScheme { standard, kaiming, xavier };
+enum class InitScheme { standard /* PyTorch's */, kaiming, xavier };
 enum class DataName { cifar10, cifar100, synthetic };
 enum class AugmentName { crop, flip, cutout };
 enum class PadMode { zero, reflect };
@@ -42,10 +42,10 @@ struct NormalizeConfig {
 
 struct AugmentConfig {
   AugmentName name = AugmentName::crop;
-  int pad = 4;                       ///< crop: pixels on each side
-  PadMode mode = PadMode::reflect;   ///< crop
-  double p = 0.5;                    ///< flip: probability
-  int size = 8;                      ///< cutout: side of the square in pixels
+  int pad = 4;                      ///< crop: pixels on each side
+  PadMode mode = PadMode::reflect;  ///< crop
+  double p = 0.5;                   ///< flip: probability
+  int size = 8;                     ///< cutout: side of the square in pixels
 };
 
 struct DataConfig {
@@ -94,8 +94,8 @@ struct ScheduleConfig {
   int step_size = 30;                                                              ///< step: epochs
   double gamma = 0.1;                                                              ///< step
   double start_factor = 1.0, end_factor = 0.0;                                     ///< linear
-  std::optional<double> decay_epochs;                     ///< cosine, linear: length; null: the rest of the run
-  int64_t warmup_steps = 0;                               ///< all but onecycle
+  std::optional<double> decay_epochs;                      ///< cosine, linear: length; null: the rest of the run
+  int64_t warmup_steps = 0;                                ///< all but onecycle
   double warmup_epochs = 0.0, warmup_start_factor = 0.01;  ///< all but onecycle
 };
 
@@ -127,7 +127,7 @@ struct LogConfig {
 };
 
 struct CheckpointConfig {
-  int every_epochs = 1;                ///< 0: only at the end
+  int every_epochs = 1;  ///< 0: only at the end
   std::optional<int64_t> every_steps;
   int keep = 3;
   Metric best = Metric::test_acc;

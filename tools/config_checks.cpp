@@ -44,8 +44,8 @@ void check_schedule(const ScheduleConfig& s, double lr, int epochs, const Place&
   }
   if (s.warmup_steps > 0 && s.warmup_epochs > 0) at.at("warmup_epochs").fail("warmup_steps is given too: wanted one");
   if (s.warmup_epochs >= epochs) {
-    at.at("warmup_epochs").fail("got " + number(s.warmup_epochs) + ", wanted below train.epochs " +
-                                std::to_string(epochs));
+    at.at("warmup_epochs")
+        .fail("got " + number(s.warmup_epochs) + ", wanted below train.epochs " + std::to_string(epochs));
   }
 }
 
@@ -68,8 +68,9 @@ void check_optim(const Config& c, const Place& root) {
 void check_model(const Config& c, const Place& root) {
   const int has = c.data.name == DataName::cifar100 ? 100 : 10;
   if (c.model.classes && *c.model.classes < has) {
-    root.at("model.classes").fail("got " + std::to_string(*c.model.classes) + ", but " +
-                                  std::string(name_of(c.data.name)) + " has " + std::to_string(has));
+    root.at("model.classes")
+        .fail("got " + std::to_string(*c.model.classes) + ", but " + std::string(name_of(c.data.name)) + " has " +
+              std::to_string(has));
   }
   if (c.model.name == ModelName::layers && c.model.layers.empty()) {
     root.at("model.name").fail("\"layers\" needs the key \"layers\"");
@@ -81,14 +82,6 @@ void check_model(const Config& c, const Place& root) {
 
 void check_data(const Config& c, const Place& root) {
   const Place at = root.at("data");
-  for (size_t i = 0; i < c.data.augment.size(); ++i) {
-    for (size_t j = 0; j < i; ++j) {
-      // Two of a kind would draw the same random numbers.
-      if (c.data.augment[j].name == c.data.augment[i].name) {
-        at.at("augment").at(std::to_string(i)).fail("a second " + std::string(name_of(c.data.augment[i].name)));
-      }
-    }
-  }
   const int64_t step = int64_t{c.train.lanes} * c.train.micro_batch;
   if (c.data.drop_last && c.data.limit && *c.data.limit < step) {
     at.at("limit").fail("got " + std::to_string(*c.data.limit) + ", less than one step of " + std::to_string(step) +
@@ -124,8 +117,8 @@ std::vector<std::string> config_notes(const Config& c) {
     const ScheduleConfig& s = group.schedule ? *group.schedule : c.schedule;
     const double first = s.max_lr / s.div_factor;
     if (s.name == ScheduleName::onecycle && std::abs(group.lr - first) > 1e-12) {
-      notes.push_back("optim.lr " + number(group.lr) + " has no effect: onecycle starts at max_lr / div_factor = " +
-                      number(first));
+      notes.push_back("optim.lr " + number(group.lr) +
+                      " has no effect: onecycle starts at max_lr / div_factor = " + number(first));
     }
     if (group.frozen_after && *group.frozen_after >= c.train.epochs) {
       notes.push_back("optim.frozen_after " + number(*group.frozen_after) + " is not before the end of the run");

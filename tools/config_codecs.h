@@ -12,28 +12,44 @@
 
 namespace tern::config_table {
 
-template <> struct EnumNames<ModelName> {
+template <>
+struct EnumNames<ModelName> {
   static constexpr std::array<const char*, 4> values = {"cifar-cnn", "lenet", "resnet18", "layers"};
 };
-template <> struct EnumNames<InitScheme> {
+template <>
+struct EnumNames<InitScheme> {
   static constexpr std::array<const char*, 3> values = {"default", "kaiming", "xavier"};
 };
-template <> struct EnumNames<DataName> {
+template <>
+struct EnumNames<DataName> {
   static constexpr std::array<const char*, 3> values = {"cifar10", "cifar100", "synthetic"};
 };
-template <> struct EnumNames<AugmentName> {
+template <>
+struct EnumNames<AugmentName> {
   static constexpr std::array<const char*, 3> values = {"crop", "flip", "cutout"};
 };
-template <> struct EnumNames<PadMode> { static constexpr std::array<const char*, 2> values = {"zero", "reflect"}; };
-template <> struct EnumNames<OptimName> { static constexpr std::array<const char*, 2> values = {"adamw", "sgd"}; };
-template <> struct EnumNames<ScheduleName> {
+template <>
+struct EnumNames<PadMode> {
+  static constexpr std::array<const char*, 2> values = {"zero", "reflect"};
+};
+template <>
+struct EnumNames<OptimName> {
+  static constexpr std::array<const char*, 2> values = {"adamw", "sgd"};
+};
+template <>
+struct EnumNames<ScheduleName> {
   static constexpr std::array<const char*, 5> values = {"onecycle", "cosine", "step", "linear", "constant"};
 };
-template <> struct EnumNames<Anneal> { static constexpr std::array<const char*, 2> values = {"cos", "linear"}; };
-template <> struct EnumNames<Precision> {
+template <>
+struct EnumNames<Anneal> {
+  static constexpr std::array<const char*, 2> values = {"cos", "linear"};
+};
+template <>
+struct EnumNames<Precision> {
   static constexpr std::array<const char*, 5> values = {"auto", "fp32", "tf32", "bf16", "fp16"};
 };
-template <> struct EnumNames<Metric> {
+template <>
+struct EnumNames<Metric> {
   static constexpr std::array<const char*, 6> values = {"train_loss", "train_acc", "val_loss",
                                                         "val_acc",    "test_loss", "test_acc"};
 };
@@ -120,7 +136,7 @@ struct Codec<double> {
 };
 
 template <class E>
-  requires std::is_enum_v<E>
+requires std::is_enum_v<E>
 struct Codec<E> {
   static std::string words(const Rule&) {
     std::string out = "one of";
@@ -139,9 +155,7 @@ struct Codec<E> {
 template <class T>
 struct Codec<std::optional<T>> {
   static std::string words(const Rule& rule) { return Codec<T>::words(rule) + ", or null"; }
-  static ordered_json schema(const Rule& rule) {
-    return {{"oneOf", {Codec<T>::schema(rule), {{"type", "null"}}}}};
-  }
+  static ordered_json schema(const Rule& rule) { return {{"oneOf", {Codec<T>::schema(rule), {{"type", "null"}}}}}; }
   static ordered_json write(const std::optional<T>& v) { return v ? Codec<T>::write(*v) : ordered_json(); }
   static std::optional<T> read(const json& v, const Place& at, const Rule& rule) {
     if (v.is_null()) return std::nullopt;
@@ -151,7 +165,9 @@ struct Codec<std::optional<T>> {
 
 template <class T, size_t N>
 struct Codec<std::array<T, N>> {
-  static std::string words(const Rule& rule) { return "a list of " + std::to_string(N) + ", each " + Codec<T>::words(rule); }
+  static std::string words(const Rule& rule) {
+    return "a list of " + std::to_string(N) + ", each " + Codec<T>::words(rule);
+  }
   static ordered_json schema(const Rule& rule) {
     return {{"type", "array"}, {"items", Codec<T>::schema(rule)}, {"minItems", N}, {"maxItems", N}};
   }

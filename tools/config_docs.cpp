@@ -7,8 +7,7 @@ using config_table::DocRow;
 using nlohmann::ordered_json;
 
 std::string config_schema() {
-  ordered_json out = {{"$schema", "https://json-schema.org/draft/2020-12/schema"},
-                      {"title", "tern training config"}};
+  ordered_json out = {{"$schema", "https://json-schema.org/draft/2020-12/schema"}, {"title", "tern training config"}};
   out.update(config_section().schema());
   return out.dump(2) + "\n";
 }

@@ -104,16 +104,27 @@ void Section<S>::add_variant_rules(ordered_json& schema) const {
         if (special == variant) then[f.key] = {{"default", standard}};
       }
     }
-    ordered_json condition = {{"properties", {{"name", {{"const", variant}}}}}};
+    // An absent name means the default variant, or the implied one where its key is there. Assignments, not nested
+    // braces: clang 14 leaks the temporaries of those.
+    ordered_json condition, named, has_key;
+    condition["properties"]["name"]["const"] = variant;
+    named["required"].push_back("name");
+    has_key["required"].push_back(implied_);
+    const bool standard_variant = variant == variant_of(S{});
     if (variant == implied_) {
-      condition = {{"anyOf", {{{"properties", {{"name", {{"const", variant}}}}}, {"required", {"name"}}},
-                              {{"not", {{"required", {"name"}}}}, {"required", {implied_}}}}}};
-    } else if (variant != variant_of(S{})) {
-      condition["required"] = {"name"};  // an absent name means the default variant
+      condition["anyOf"] = ordered_json::array({named, has_key});
+    } else if (!standard_variant) {
+      condition.update(named);
     } else if (!implied_.empty()) {
-      condition["anyOf"] = {{{"required", {"name"}}}, {{"not", {{"required", {implied_}}}}}};
+      ordered_json has_not;
+      has_not["not"] = has_key;
+      condition["anyOf"] = ordered_json::array({named, has_not});
     }
-    if (!then.empty()) rules.push_back({{"if", condition}, {"then", {{"properties", then}}}});
+    if (then.empty()) continue;
+    ordered_json rule;
+    rule["if"] = std::move(condition);
+    rule["then"]["properties"] = std::move(then);
+    rules.push_back(std::move(rule));
   }
   if (!rules.empty()) schema["allOf"] = std::move(rules);
 }

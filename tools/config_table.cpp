@@ -34,7 +34,7 @@ const Section<ModelConfig>& model() {
            .only({"cifar-cnn"}),
        field("classes", &M::classes, range(2, 100000), "Outputs; null: as many as the data has."),
        field("input", &M::input, range(1, 4096), "Height, width, channels; null: the data's.").only({"layers"}),
-       field("init", &M::init, "Initial weights: PyTorch's default, Kaiming (ReLU) or Xavier, both uniform."),
+       field("init", &M::init, "Initial weights: PyTorch's own, Kaiming (normal) or Xavier (uniform)."),
        layers_field()},
       "layers");
   return section;
@@ -65,7 +65,7 @@ const Section<DataConfig>& data() {
       {field("name", &D::name, "The data set."),
        field("dir", &D::dir, "Folder that holds it, or where `trainer data` puts it.").free(),
        object("normalize", &D::normalize, normalize(), "Scaling of the pixels."),
-       list("augment", &D::augment, augment(), ListStyle::list, "Applied in order; each kind at most once."),
+       list("augment", &D::augment, augment(), ListStyle::list, "Changes to training pictures, in this order."),
        field("val_fraction", &D::val_fraction, from_below(0, 1), "Share of the training pictures held out."),
        field("limit", &D::limit, range(1, 1e9), "Train on the first so many pictures only."),
        field("drop_last", &D::drop_last, "Drop an epoch's last step where it is short."),
@@ -146,11 +146,12 @@ const Section<OptimConfig>& optim() {
 
 const Section<RunConfig>& run() {
   using R = RunConfig;
-  static const Section<R> section(
-      {field("seed", &R::seed, "All randomness follows from it."),
-       field("device", &R::device, "`auto`, `cpu`, `cuda` or `cuda:i`.").free(),
-       field("precision", &R::precision, "`auto`: fp16 on CUDA, fp32 on the CPU."),
-       field("threads", &R::threads, range(0, 4096), "CPU threads; 0: all.").free()});
+  static const Section<R> section({field("seed", &R::seed, "All randomness follows from it."),
+                                   field("device", &R::device, "`auto`, `cpu`, `cuda` or `cuda:i`.")
+                                       .matching("^(auto|cpu|cuda(:[0-9]{1,3})?)$")
+                                       .free(),
+                                   field("precision", &R::precision, "`auto`: fp16 on CUDA, fp32 on the CPU."),
+                                   field("threads", &R::threads, range(0, 4096), "CPU threads; 0: all.").free()});
   return section;
 }
 
@@ -180,8 +181,7 @@ const Section<CheckpointConfig>& checkpoint() {
 const Section<Config>& config_section() {
   using C = Config;
   static const Section<C> section(
-      {object("model", &C::model, model(), "The network."),
-       object("data", &C::data, data(), "The pictures."),
+      {object("model", &C::model, model(), "The network."), object("data", &C::data, data(), "The pictures."),
        object("train", &C::train, train(), "The recipe."),
        list("optim", &C::optim, optim(), ListStyle::one_or_list, "The optimizer, or a list of parameter groups."),
        object("schedule", &C::schedule, schedule(), "The learning rate over the run."),

@@ -85,6 +85,8 @@ struct Field {
   Field only(std::vector<std::string> names) && { return applies_to = std::move(names), std::move(*this); }
   /// Two runs that differ in this field alone are the same run (threads, paths, logs).
   Field free() && { return defines_run = false, std::move(*this); }
+  /// The schema's regular expression for a string; check_config() has the same rule.
+  Field matching(std::string pattern) && { return schema["pattern"] = std::move(pattern), std::move(*this); }
   /// The key may not be left out.
   Field required() && { return needed = true, std::move(*this); }
   /// Another default where "name" is `name`.

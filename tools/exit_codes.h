@@ -15,8 +15,8 @@ enum class ExitCode : int {
   diverged = 5,            ///< NaN or Inf, and `train.nonfinite` says stop
   expectation_missed = 6,  ///< `--expect-acc` was not reached
   peer_lost = 7,
-  interrupted = 130,       ///< SIGINT, with a checkpoint saved
-  terminated = 143         ///< SIGTERM, with a checkpoint saved
+  interrupted = 130,  ///< SIGINT, with a checkpoint saved
+  terminated = 143    ///< SIGTERM, with a checkpoint saved
 };
 
 /// A run whose numbers are no longer finite; names epoch, step and the first bad tensor.

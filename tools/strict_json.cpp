@@ -20,7 +20,7 @@ using nlohmann::json;
 
 constexpr size_t kMaxBytes = size_t{1} << 20;
 constexpr size_t kMaxDepth = 32;
-constexpr size_t kMaxKey = 100;       // every value keeps its path, so keys, depth and count are bounded together
+constexpr size_t kMaxKey = 100;  // every value keeps its path, so keys, depth and count are bounded together
 constexpr size_t kMaxValues = 20000;
 
 /// Input iterator that reports how far the lexer has read: the SAX events themselves carry no position.
