@@ -106,8 +106,9 @@ void reduce_leaf(const P& policy, const ReduceLoop& loop, const T* x, int64_t o,
                  int64_t width, A* to) {
   if (loop.inner_reduced) {
     const int64_t per_row = loop.leaves_per_row();
-    const int64_t at = leaf % per_row * kLeafElements;
-    *to = reduce_row_leaf<A>(policy, x + loop.reduced.offset(leaf / per_row) + at,
+    const int64_t row = per_row == 1 ? leaf : leaf / per_row;  // short rows feel a division
+    const int64_t at = (leaf - row * per_row) * kLeafElements;
+    *to = reduce_row_leaf<A>(policy, x + loop.reduced.offset(row) + at,
                              std::min(kLeafElements, loop.inner - at), o);
     return;
   }
@@ -125,6 +126,7 @@ void reduce_leaf(const P& policy, const ReduceLoop& loop, const T* x, int64_t o,
 template <class A, class P, class T>
 void reduce_leaves(const P& policy, const ReduceLoop& loop, const T* x, int64_t o, int64_t begin, int64_t end,
                    int64_t column, int64_t width, A* to) {
+  if (end - begin == 1) return reduce_leaf(policy, loop, x, o, begin, column, width, to);
   A open[kMaxDepth][kReduceStrip];
   int depth = 0;
   const auto merge = [&] {
@@ -143,14 +145,15 @@ void reduce_leaves(const P& policy, const ReduceLoop& loop, const T* x, int64_t 
 template <class A, class P, class T, class Out>
 void reduce_lane(Context& context, const P& policy, const ReduceLoop& loop, const T* x, A* partials, Out* out) {
   const int64_t strips = loop.strips(), tasks = loop.tasks_per_output(), leaves = loop.leaves_per_task();
-  const int64_t total = loop.outputs * strips * tasks;
+  const int64_t per_output = strips * tasks, total = loop.outputs * per_output;
   const int64_t elements = std::max<int64_t>(1, loop.outputs * loop.rows * loop.inner / total);
   for_chunks(
       context, total,
       [&](int64_t begin, int64_t end) {
         A result[kReduceStrip];
         for (int64_t i = begin; i < end; ++i) {
-          const int64_t task = i % tasks, strip = i / tasks % strips, o = i / (tasks * strips);
+          const int64_t o = per_output == 1 ? i : i / per_output;
+          const int64_t strip = (i - o * per_output) / tasks, task = (i - o * per_output) % tasks;
           const int64_t column = strip * kReduceStrip;
           const int64_t width = std::min(kReduceStrip, loop.width() - column);
           const int64_t output = o * loop.width() + column;

@@ -61,15 +61,20 @@ HWY_INLINE ReducedExp<D> ReduceExp(D d, V x) {
   return {n, hn::MulAdd(hn::Mul(r, r), Polynomial(d, r, kTaylor), r)};
 }
 
+/// e^x for -170 <= x <= 89: infinity above 88.72, 0 below -103.97. 1.1 ulp.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V ExpBounded(D d, V x) {
+  const auto reduced = ReduceExp(d, x);
+  // 2^n in two factors: n may reach 128 or leave the normal range, and only the last product rounds to a denormal.
+  const auto half = hn::ShiftRight<1>(reduced.n);
+  const V y = hn::Mul(hn::Add(reduced.expm1, hn::Set(d, 1.0f)), PowerOfTwo(d, half));
+  return hn::Mul(y, PowerOfTwo(d, hn::Sub(reduced.n, half)));
+}
+
 /// e^x, 1.1 ulp; below -103.97 0, above 88.72 infinity.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V Exp(D d, V x) {
-  const V bounded = hn::Min(hn::Max(x, hn::Set(d, -105.0f)), hn::Set(d, 89.0f));
-  const auto reduced = ReduceExp(d, bounded);
-  // 2^n in two factors: n reaches -152 and 128, and only the last product rounds to a denormal.
-  const auto half = hn::ShiftRight<1>(reduced.n);
-  const V y = hn::Mul(hn::Add(reduced.expm1, hn::Set(d, 1.0f)), PowerOfTwo(d, half));
-  return NanWhere(d, x, hn::Mul(y, PowerOfTwo(d, hn::Sub(reduced.n, half))));
+  return NanWhere(d, x, ExpBounded(d, hn::Min(hn::Max(x, hn::Set(d, -105.0f)), hn::Set(d, 89.0f))));
 }
 
 /// e^x - 1 for -87 <= x <= 87, 1.7 ulp.
@@ -117,8 +122,8 @@ HWY_INLINE V Tanh(D d, V x) {
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V Sigmoid(D d, V x) {
   const V one = hn::Set(d, 1.0f);
-  const V e = Exp(d, hn::Neg(hn::Abs(x)));
-  return hn::Div(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one), hn::Add(one, e));
+  const V e = ExpBounded(d, hn::Max(hn::Neg(hn::Abs(x)), hn::Set(d, -105.0f)));
+  return NanWhere(d, x, hn::Div(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one), hn::Add(one, e)));
 }
 
 /// e^(x^2) erfc(x) for x >= 0, 1.5 ulp up to 10.2 (where erfc is 0).
@@ -132,12 +137,12 @@ HWY_INLINE V ErfcxPositive(D d, V x) {
   return hn::Mul(t, Polynomial(d, hn::Sub(t, hn::Set(d, 0.5f)), kFit));
 }
 
-/// e^-(a b) with the rounding of the product put right; a b >= 0.
+/// e^-(a b) with the rounding of the product put right; 0 <= a b <= 170.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V ExpOfMinusProduct(D d, V a, V b) {
   const V product = hn::Mul(a, b);
   const V rounding = hn::MulSub(a, b, product);
-  const V e = Exp(d, hn::Neg(product));
+  const V e = ExpBounded(d, hn::Neg(product));
   return hn::NegMulAdd(e, rounding, e);
 }
 

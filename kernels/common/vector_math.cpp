@@ -18,6 +18,12 @@ void ExpRow(const float* x, float* y, int64_t count) {
 void LogRow(const float* x, float* y, int64_t count) {
   MapRow(x, y, count, [](auto d, auto v) HWY_ATTR { return Log(d, v); });
 }
+void SqrtRow(const float* x, float* y, int64_t count) {
+  MapRow(x, y, count, [](auto, auto v) HWY_ATTR { return hn::Sqrt(v); });
+}
+void RsqrtRow(const float* x, float* y, int64_t count) {
+  MapRow(x, y, count, [](auto d, auto v) HWY_ATTR { return hn::Div(hn::Set(d, 1.0f), hn::Sqrt(v)); });
+}
 void TanhRow(const float* x, float* y, int64_t count) {
   MapRow(x, y, count, [](auto d, auto v) HWY_ATTR { return Tanh(d, v); });
 }
@@ -87,6 +93,8 @@ namespace tern {
 
 HWY_EXPORT(ExpRow);
 HWY_EXPORT(LogRow);
+HWY_EXPORT(SqrtRow);
+HWY_EXPORT(RsqrtRow);
 HWY_EXPORT(TanhRow);
 HWY_EXPORT(SigmoidRow);
 HWY_EXPORT(ErfRow);
@@ -102,6 +110,8 @@ namespace vector_math {
 
 void exp(const float* x, float* y, int64_t count) { HWY_DYNAMIC_DISPATCH(ExpRow)(x, y, count); }
 void log(const float* x, float* y, int64_t count) { HWY_DYNAMIC_DISPATCH(LogRow)(x, y, count); }
+void sqrt(const float* x, float* y, int64_t count) { HWY_DYNAMIC_DISPATCH(SqrtRow)(x, y, count); }
+void rsqrt(const float* x, float* y, int64_t count) { HWY_DYNAMIC_DISPATCH(RsqrtRow)(x, y, count); }
 void tanh(const float* x, float* y, int64_t count) { HWY_DYNAMIC_DISPATCH(TanhRow)(x, y, count); }
 void sigmoid(const float* x, float* y, int64_t count) { HWY_DYNAMIC_DISPATCH(SigmoidRow)(x, y, count); }
 void erf(const float* x, float* y, int64_t count) { HWY_DYNAMIC_DISPATCH(ErfRow)(x, y, count); }
@@ -139,6 +149,10 @@ double tanh_slope(double x) { return kTanh1 + kTanh3 * x * x; }
 
 void exp(const double* x, double* y, int64_t count) { map(x, y, count, [](double v) { return std::exp(v); }); }
 void log(const double* x, double* y, int64_t count) { map(x, y, count, [](double v) { return std::log(v); }); }
+void sqrt(const double* x, double* y, int64_t count) { map(x, y, count, [](double v) { return std::sqrt(v); }); }
+void rsqrt(const double* x, double* y, int64_t count) {
+  map(x, y, count, [](double v) { return 1 / std::sqrt(v); });
+}
 void tanh(const double* x, double* y, int64_t count) { map(x, y, count, [](double v) { return std::tanh(v); }); }
 void sigmoid(const double* x, double* y, int64_t count) { map(x, y, count, sigmoid_of); }
 void gelu(const double* x, double* y, int64_t count) {

@@ -7,6 +7,8 @@ namespace tern::vector_math {
 
 void exp(const float* x, float* y, int64_t count);
 void log(const float* x, float* y, int64_t count);
+void sqrt(const float* x, float* y, int64_t count);
+void rsqrt(const float* x, float* y, int64_t count);
 void tanh(const float* x, float* y, int64_t count);
 void sigmoid(const float* x, float* y, int64_t count);
 void erf(const float* x, float* y, int64_t count);
@@ -24,6 +26,8 @@ void silu_backward(const float* dy, const float* x, float* dx, int64_t count);
 
 void exp(const double* x, double* y, int64_t count);
 void log(const double* x, double* y, int64_t count);
+void sqrt(const double* x, double* y, int64_t count);
+void rsqrt(const double* x, double* y, int64_t count);
 void tanh(const double* x, double* y, int64_t count);
 void sigmoid(const double* x, double* y, int64_t count);
 void gelu(const double* x, double* y, int64_t count);

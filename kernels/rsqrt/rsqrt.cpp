@@ -1,8 +1,7 @@
 #include "kernels/rsqrt/rsqrt.h"
 
-#include <cmath>
-
 #include "kernels/common/elementwise.h"
+#include "kernels/common/vector_math.h"
 #include "kernels/mul/mul.h"
 #include "kernels/pow/pow.h"
 
@@ -13,8 +12,8 @@ class Rsqrt final : public UnaryOp<Rsqrt> {
  public:
   std::string_view name() const override { return "rsqrt"; }
   template <class C>
-  C eval(C x) const {
-    return C{1} / std::sqrt(x);
+  void eval_rows(const C* x, C* y, int64_t count) const {
+    vector_math::rsqrt(x, y, count);
   }
   Saves saves(GradMask) const override { return {.inputs = {}, .outputs = GradMask(1)}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {

@@ -1,8 +1,7 @@
 #include "kernels/sqrt/sqrt.h"
 
-#include <cmath>
-
 #include "kernels/common/elementwise.h"
+#include "kernels/common/vector_math.h"
 #include "kernels/div/div.h"
 #include "kernels/mul/mul.h"
 
@@ -13,8 +12,8 @@ class Sqrt final : public UnaryOp<Sqrt> {
  public:
   std::string_view name() const override { return "sqrt"; }
   template <class C>
-  C eval(C x) const {
-    return std::sqrt(x);
+  void eval_rows(const C* x, C* y, int64_t count) const {
+    vector_math::sqrt(x, y, count);
   }
   Saves saves(GradMask) const override { return {.inputs = {}, .outputs = GradMask(1)}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
