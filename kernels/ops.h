@@ -38,7 +38,13 @@
 #include "kernels/var/var.h"
 
 // --- shape
+#include "kernels/concat/concat.h"
+#include "kernels/flip/flip.h"
+#include "kernels/gather/gather.h"
+#include "kernels/pad/pad.h"
+#include "kernels/permute/permute.h"
 #include "kernels/reshape/reshape.h"
+#include "kernels/slice/slice.h"
 
 // --- matmul
 #include "kernels/bias_grad/bias_grad.h"
@@ -54,7 +60,20 @@
 
 // --- normalisation
 #include "kernels/batch_norm/batch_norm.h"
+#include "kernels/layer_norm/layer_norm.h"
+#include "kernels/normalize_images/normalize_images.h"
 
 // --- loss and dropout
+#include "kernels/cross_entropy/cross_entropy.h"
+#include "kernels/dropout/dropout.h"
+#include "kernels/log_softmax/log_softmax.h"
+#include "kernels/softmax/softmax.h"
+#include "kernels/top_k_correct/top_k_correct.h"
 
 // --- optimizer
+#include "kernels/adamw/adamw.h"
+#include "kernels/clip_coefficient/clip_coefficient.h"
+#include "kernels/ema/ema.h"
+#include "kernels/flatten_into/flatten_into.h"
+#include "kernels/global_norm/global_norm.h"
+#include "kernels/sgd/sgd.h"

@@ -32,4 +32,17 @@ inline NaiveBatchNorm naive_batch_norm(const Array& x, const Array* gamma, const
   return out;
 }
 
+/// Rows as long as gamma.
+inline Array naive_layer_norm(const Array& x, const Array& gamma, const Array& beta, double eps) {
+  const int64_t width = gamma.shape.numel();
+  Array y = x;
+  for (int64_t row = 0; row < x.shape.numel(); row += width) {
+    double mean = 0, var = 0;
+    for (int64_t i = 0; i < width; ++i) mean += x[row + i] / static_cast<double>(width);
+    for (int64_t i = 0; i < width; ++i) var += std::pow(x[row + i] - mean, 2) / static_cast<double>(width);
+    for (int64_t i = 0; i < width; ++i) y[row + i] = (x[row + i] - mean) / std::sqrt(var + eps) * gamma[i] + beta[i];
+  }
+  return y;
+}
+
 }  // namespace tern::testing

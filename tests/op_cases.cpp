@@ -10,6 +10,7 @@ std::vector<OpCase> matmul_cases();
 std::vector<OpCase> pooling_cases();
 std::vector<OpCase> conv_cases();
 std::vector<OpCase> norm_cases();
+std::vector<OpCase> loss_cases();
 
 // One row an op: see op_cases.h. References are naive loops in tests/naive_*.h.
 const std::vector<OpCase>& op_cases() {
@@ -23,6 +24,7 @@ const std::vector<OpCase>& op_cases() {
              conv_cases,
              pooling_cases,
              norm_cases,
+             loss_cases,
          })
       for (OpCase& c : group()) all.push_back(std::move(c));
     return all;

@@ -67,10 +67,53 @@ OpCase batch_norm_eval_case(const std::string& variant, Activation activation) {
           .bench = inputs({32, 32, 32, 32})};
 }
 
+OpCase layer_norm_case(const std::string& variant, int axes, int64_t lane_size, std::vector<std::vector<Input>> inputs) {
+  return {.op = "layer_norm",
+          .variant = variant,
+          .inputs = std::move(inputs),
+          .run = [=](std::span<const Tensor> in) { return std::vector{layer_norm(in[0], in[1], in[2], {.axes = axes, .eps = 1e-3})}; },
+          .reference = [](std::span<const Array> in) { return std::vector{naive_layer_norm(in[0], in[1], in[2], 1e-3)}; },
+          .lane_size = lane_size,
+          .bench = normed({128, 64, 256})};
+}
+
+std::vector<Input> normed_planes(const Shape& x) {
+  const Shape row{x[-2], x[-1]};
+  return {{.shape = x}, {.shape = row, .low = 0.5, .high = 2}, {.shape = row}};
+}
+
+OpCase normalize_images_case() {
+  return {.op = "normalize_images",
+          .variant = "",
+          .inputs = {{{.shape = {3, 5, 17, 3}, .low = 0, .high = 256, .floating = false, .integer = DType::u8}},
+                     {{.shape = {1, 1, 31, 3}, .low = 0, .high = 256, .floating = false, .integer = DType::u8}}},
+          .run =
+              [](std::span<const Tensor> in) {
+                return std::vector{normalize_images(in[0], {.mean = {0.4914, 0.4822, 0.5}, .std = {0.247, 0.2435, 1}})};
+              },
+          .reference =
+              [](std::span<const Array> in) {
+                // The steps of ToTensor and Normalize, each rounded to f32: the result is exact.
+                const float mean[] = {0.4914f, 0.4822f, 0.5f}, std[] = {0.247f, 0.2435f, 1};
+                Array y = in[0];
+                for (int64_t i = 0; i < y.shape.numel(); ++i) y[i] = (static_cast<float>(y[i]) / 255.0f - mean[i % 3]) / std[i % 3];
+                return std::vector{y};
+              },
+          .f32_tolerance = 0,
+          .half = false,
+          .gradient = false,
+          .nan_passes = false,
+          .bench = {{.shape = {128, 32, 32, 3}, .low = 0, .high = 256, .floating = false, .integer = DType::u8}}};
+}
+
 }  // namespace
 
 std::vector<OpCase> norm_cases() {
-  return {batch_norm_train_case("", Activation::none, 0),
+  return {normalize_images_case(),
+          layer_norm_case("", 1, 0, {normed({5, 3, 17}), normed({3, 1}), normed({1, 31}), normed({2, 1100})}),
+          layer_norm_case("lanes", 1, 2, {normed({5, 3, 17}), normed({3, 70})}),
+          layer_norm_case("two_axes", 2, 2, {normed_planes({5, 3, 17}), normed_planes({3, 31})}),
+          batch_norm_train_case("", Activation::none, 0),
           batch_norm_train_case("relu", Activation::relu, 0),
           batch_norm_train_case("lanes", Activation::none, 2),
           batch_norm_train_case("lanes_relu", Activation::relu, 3),

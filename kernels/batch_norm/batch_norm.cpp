@@ -2,20 +2,11 @@
 
 #include "core/error.h"
 #include "kernels/batch_norm/batch_norm_ops.h"
+#include "kernels/common/parameter.h"
 #include "kernels/relu/relu.h"
 
 namespace tern {
 namespace {
-
-DType statistics_dtype(DType x) { return x == DType::f64 ? DType::f64 : DType::f32; }
-
-void check_vector(std::string_view op, const char* what, const Spec& spec, const Spec& x) {
-  const int64_t channels = x.shape[-1];
-  if (spec.shape != Shape{channels})
-    throw_shape(op, std::string(what) + " is " + spec.shape.str() + " but x has " + std::to_string(channels) + " channels");
-  if (spec.dtype != x.dtype && spec.dtype != statistics_dtype(x.dtype))
-    throw_dtype(op, std::string(what) + " is " + std::string(name_of(spec.dtype)) + ", x is " + std::string(name_of(x.dtype)));
-}
 
 /// Checks x and the optional gamma and beta that follow from index `first` on.
 void check_common(std::string_view op, const BatchNormSetup& setup, std::span<const Spec> in, size_t first) {
@@ -23,8 +14,9 @@ void check_common(std::string_view op, const BatchNormSetup& setup, std::span<co
   if (!is_floating(x.dtype)) throw_not_floating(op, x.dtype);
   if (x.shape.rank() < 2) throw_shape(op, "x is " + x.shape.str() + ", wants at least 2 axes");
   if (x.numel() == 0) throw_shape(op, "x " + x.shape.str() + " is empty");
-  if (setup.has_gamma) check_vector(op, "gamma", in[first++], x);
-  if (setup.has_beta) check_vector(op, "beta", in[first], x);
+  const Shape channels{x.shape[-1]};
+  if (setup.has_gamma) check_parameter(op, "gamma", in[first++], channels, x.dtype);
+  if (setup.has_beta) check_parameter(op, "beta", in[first], channels, x.dtype);
 }
 
 void check_options(const BatchNorm& options) {
@@ -75,7 +67,7 @@ std::vector<Spec> BatchNormTrain::infer(std::span<const Spec> in) const {
     if ((lanes.end(lane) - lanes.begin(lane)) * positions == 1)
       throw_shape(name(), "training wants more than one value a channel in each lane, got x " + x.str() + " in lanes of " +
                               std::to_string(lanes.size));
-  const Spec statistics{statistics_dtype(in[0].dtype), {lanes.count(), x[-1]}};
+  const Spec statistics{compute_dtype(in[0].dtype), {lanes.count(), x[-1]}};
   return {in[0], statistics, statistics};
 }
 
@@ -95,10 +87,9 @@ std::vector<Tensor> BatchNormTrain::grad(const Node& node, std::span<const Tenso
 std::vector<Spec> BatchNormEval::infer(std::span<const Spec> in) const {
   check_common(name(), setup_, in, 3);
   for (size_t i = 1; i <= 2; ++i) {
-    check_vector(name(), i == 1 ? "running_mean" : "running_var", in[i], in[0]);
-    if (in[i].dtype != statistics_dtype(in[0].dtype))
-      throw_dtype(name(), "running statistics are " + std::string(name_of(in[i].dtype)) + ", wants " +
-                              std::string(name_of(statistics_dtype(in[0].dtype))));
+    const Spec wanted{compute_dtype(in[0].dtype), {in[0].shape[-1]}};
+    if (in[i] != wanted)
+      throw_shape(name(), (i == 1 ? "running_mean is " : "running_var is ") + in[i].str() + ", wants " + wanted.str());
   }
   return {in[0]};
 }
@@ -116,7 +107,7 @@ std::vector<Spec> BatchNormGrad::infer(std::span<const Spec> in) const {
   check_common(name(), setup_, in, 4);
   if (in[0] != in[1]) throw_shape(name(), "x is " + in[0].str() + " but dy is " + in[1].str());
   const Shape channels{in[0].shape[-1]};
-  const DType statistics = statistics_dtype(in[0].dtype);
+  const DType statistics = compute_dtype(in[0].dtype);
   std::vector<Spec> out = {{setup_.has_gamma ? in[4].dtype : statistics, channels},
                            {setup_.has_beta ? in[setup_.has_gamma ? 5 : 4].dtype : statistics, channels}};
   if (wants_dx_) out.push_back(in[0]);

@@ -1,6 +1,7 @@
 #include "core/thread_pool.h"
 #include "kernels/batch_norm/batch_norm_kernels.h"
 #include "kernels/batch_norm/batch_norm_ops.h"
+#include "kernels/common/parameter.h"
 #include "kernels/common/scratch.h"
 
 namespace tern {
@@ -30,25 +31,17 @@ Affine<Acc> take_affine(Scratch& scratch, int64_t channels) {
   return {scratch.take<Acc>(channels), scratch.take<Acc>(channels), scratch.take<Acc>(channels)};
 }
 
-/// An element of gamma or beta: of type Acc, or of a 16-bit type.
-template <class Acc>
-Acc element(const Tensor& vector, int64_t c) {
-  if (vector.dtype() == dtype_of<Acc>) return vector.data<Acc>()[c];
-  return static_cast<Acc>(vector.dtype() == DType::f16 ? static_cast<float>(vector.data<Half>()[c])
-                                                       : static_cast<float>(vector.data<BFloat16>()[c]));
-}
-
 /// mean and var are `channels` numbers; affine_in holds [gamma], [beta].
 template <class Acc>
 void fill_affine(const Affine<Acc>& affine, const BatchNormSetup& setup, const Acc* mean, const Acc* var,
                  std::span<const Tensor> affine_in, int64_t channels) {
-  const Tensor* gamma = setup.has_gamma ? &affine_in[0] : nullptr;
-  const Tensor* beta = setup.has_beta ? &affine_in[setup.has_gamma ? 1 : 0] : nullptr;
+  std::fill(affine.scale, affine.scale + channels, Acc{1});
+  std::fill(affine.beta, affine.beta + channels, Acc{0});
+  if (setup.has_gamma) load_parameter(affine_in[0], affine.scale);
+  if (setup.has_beta) load_parameter(affine_in[setup.has_gamma ? 1 : 0], affine.beta);
   for (int64_t c = 0; c < channels; ++c) {
-    const double g = gamma ? static_cast<double>(element<Acc>(*gamma, c)) : 1.0;
     affine.mean[c] = mean[c];
-    affine.scale[c] = static_cast<Acc>(g / std::sqrt(static_cast<double>(var[c]) + setup.options.eps));
-    affine.beta[c] = beta ? element<Acc>(*beta, c) : Acc{0};
+    affine.scale[c] = static_cast<Acc>(static_cast<double>(affine.scale[c]) / std::sqrt(static_cast<double>(var[c]) + setup.options.eps));
   }
 }
 
@@ -91,7 +84,9 @@ void lane_moments(Context& context, const RowCut& cut, int64_t channels, const S
   double* total = sums.blocks;
   for (int64_t b = 1; b < cut.blocks(); ++b) {
     const double* next = sums.blocks + b * 2 * channels;
-    batch_norm::combine_moments(total, total + channels, cut.begin(b), next, next + channels, cut.end(b) - cut.begin(b), channels);
+    batch_norm::combine_moments(
+        total, total + channels, cut.begin(b), [=](int64_t c) { return next[c]; }, [=](int64_t c) { return next[channels + c]; },
+        cut.end(b) - cut.begin(b), channels);
   }
   for (int64_t c = 0; c < channels; ++c) {
     mean[c] = static_cast<Acc>(total[c]);
@@ -135,14 +130,8 @@ class Backward {
     for (int64_t lane = 0; lane < rows_.lanes.count(); ++lane) run_lane(lane);
     const int64_t channels = rows_.channels;
     tree_sum(leaves_, rows_.lanes.count(), 2 * channels, 2 * channels);
-    for (int i = 0; i < 2; ++i) {
-      const Acc* from = leaves_ + i * channels;
-      dispatch_floating("batch_norm_grad", launch_.out[i].dtype(), [&](auto p) {
-        using P = decltype(p);
-        P* to = launch_.out[i].data<P>();
-        for (int64_t c = 0; c < channels; ++c) to[c] = static_cast<P>(from[c]);
-      });
-    }
+    store_parameter(leaves_, launch_.out[0]);
+    store_parameter(leaves_ + channels, launch_.out[1]);
   }
 
  private:

@@ -23,17 +23,18 @@ struct RowCut {
   int64_t end(int64_t b) const { return std::min(rows, (b + 1) * block); }
 };
 
-/// Folds the moments of `n` further values into those of `before`. `m2` is the sum of squared deviations.
+/// Folds the moments of `n` further values into those of `before`: mean_b(c), and m2_b(c), the sum of squared deviations.
 /// Ref: Chan, Golub, LeVeque: Updating formulae and a pairwise algorithm for computing sample variances (1979).
-template <class Value>
-void combine_moments(double* mean, double* m2, int64_t before, const Value* mean_b, const Value* m2_b, int64_t n, int64_t channels) {
+template <class Mean, class SquaredDeviations>
+void combine_moments(double* mean, double* m2, int64_t before, const Mean& mean_b, const SquaredDeviations& m2_b, int64_t n,
+                     int64_t channels) {
   const double share = static_cast<double>(n) / static_cast<double>(before + n);
   const double weight = static_cast<double>(before) * share;
   TERN_INDEPENDENT
   for (int64_t c = 0; c < channels; ++c) {
-    const double delta = static_cast<double>(mean_b[c]) - mean[c];
+    const double delta = mean_b(c) - mean[c];
     mean[c] += delta * share;
-    m2[c] += static_cast<double>(m2_b[c]) + delta * delta * weight;
+    m2[c] += m2_b(c) + delta * delta * weight;
   }
 }
 
@@ -45,16 +46,19 @@ void block_moments(const T* x, int64_t rows, int64_t channels, int64_t tile, Acc
   for (int64_t begin = 0; begin < rows; begin += tile) {
     const int64_t count = std::min(tile, rows - begin);
     const T* xt = x + begin * channels;
-    sum_rows(tile_mean, count, channels, [=](int64_t r, int64_t c) { return static_cast<Acc>(xt[r * channels + c]); });
+    // Relative to the tile's first row: a mean far from zero then costs no accuracy. The tile is in the L1 cache for the
+    // second look, so that squares are taken about the mean and do not cancel.
+    const auto shifted = [=](int64_t r, int64_t c) { return static_cast<Acc>(xt[r * channels + c]) - static_cast<Acc>(xt[c]); };
+    sum_rows(tile_mean, count, channels, shifted);
     const Acc inverse = Acc{1} / static_cast<Acc>(count);
     for (int64_t c = 0; c < channels; ++c) tile_mean[c] *= inverse;
-    // A second look at the tile, in the L1 cache: sums of squares about the mean do not cancel. That the tile's mean is
-    // itself rounded costs an error of second order only.
     sum_rows(tile_m2, count, channels, [=](int64_t r, int64_t c) {
-      const Acc d = static_cast<Acc>(xt[r * channels + c]) - tile_mean[c];
+      const Acc d = shifted(r, c) - tile_mean[c];
       return d * d;
     });
-    combine_moments(mean, m2, begin, tile_mean, tile_m2, count, channels);
+    combine_moments(
+        mean, m2, begin, [=](int64_t c) { return static_cast<double>(static_cast<Acc>(xt[c])) + static_cast<double>(tile_mean[c]); },
+        [=](int64_t c) { return static_cast<double>(tile_m2[c]); }, count, channels);
   }
 }
 

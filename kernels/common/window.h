@@ -4,7 +4,7 @@
 #include <string_view>
 
 #include "core/op.h"
-#include "core/thread_pool.h"
+#include "kernels/common/parallel.h"
 
 /// The geometry of two-dimensional pooling windows.
 namespace tern {
@@ -43,12 +43,12 @@ void for_window(const Window& window, int64_t i, int64_t j, const Body& body) {
 /// Calls `body(image, i, j)` for each output pixel, on the pool.
 template <class Body>
 void for_output_pixels(Context& context, const Window& window, const Body& body) {
-  const int64_t pixels = window.n * window.p * window.q;
-  const int64_t chunk = std::max<int64_t>(1, 8192 / window.c);
-  context.pool().parallel_for((pixels + chunk - 1) / chunk, [&](int64_t task) {
-    for (int64_t at = task * chunk; at < std::min(pixels, (task + 1) * chunk); ++at)
-      body(at / (window.p * window.q), at / window.q % window.p, at % window.q);
-  });
+  for_chunks(
+      context, window.n * window.p * window.q,
+      [&](int64_t begin, int64_t end) {
+        for (int64_t at = begin; at < end; ++at) body(at / (window.p * window.q), at / window.q % window.p, at % window.q);
+      },
+      std::max<int64_t>(1, 8192 / window.c));
 }
 
 }  // namespace tern

@@ -1,0 +1,10 @@
+#pragma once
+#include "core/tensor.h"
+
+namespace tern {
+
+/// y = log(softmax(x)) along `axis`, without overflow; x of any rank from 1, y as x. Computes in f64. Twice
+/// differentiable.
+Tensor log_softmax(const Tensor& x, int axis = -1);
+
+}  // namespace tern
