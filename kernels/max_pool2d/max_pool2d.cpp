@@ -62,7 +62,42 @@ std::vector<Tensor> MaxPool2dOp::grad(const Node& node, std::span<const Tensor> 
   return {apply_one(std::make_shared<MaxPool2dGrad>(window(x.shape), x.dtype), {dy[0], node.output(1)})};
 }
 
-/// One output pixel. Channels go in blocks so that the running maximum stays in the L1 cache.
+/// PyTorch's rule, which keeps the first of equal elements and the last of NaNs.
+template <class Acc>
+void keep_larger(Acc v, int32_t position, Acc& best, int32_t& where) {
+  const bool wins = (v > best) | (v != v);
+  best = wins ? v : best;
+  where = wins ? position : where;
+}
+
+/// One output pixel of a 2x2 window inside the picture, the common case: all four in registers.
+template <class T, class Index>
+void max_of_four(const Window& window, int64_t image, int64_t i, int64_t j, const T* x, T* y, Index* index) {
+  using Acc = Accumulator<T>;
+  constexpr int64_t kBlock = 64;
+  int32_t where[kBlock];
+  for (int64_t begin = 0; begin < window.c; begin += kBlock) {
+    const int64_t count = std::min(kBlock, window.c - begin);
+    const T* upper = x + window.x_at(image, i * window.stride, j * window.stride) + begin;
+    const T* lower = upper + window.w * window.c;
+    const int64_t right = window.c;
+    const int64_t at = window.y_at(image, i, j) + begin;
+    TERN_INDEPENDENT
+    for (int64_t k = 0; k < count; ++k) {
+      Acc best = static_cast<Acc>(upper[k]);
+      int32_t chosen = 0;
+      keep_larger(static_cast<Acc>(upper[right + k]), 1, best, chosen);
+      keep_larger(static_cast<Acc>(lower[k]), 2, best, chosen);
+      keep_larger(static_cast<Acc>(lower[right + k]), 3, best, chosen);
+      y[at + k] = static_cast<T>(best);
+      where[k] = chosen;
+    }
+    if (index != nullptr)
+      for (int64_t k = 0; k < count; ++k) index[at + k] = static_cast<Index>(where[k]);
+  }
+}
+
+/// One output pixel of any window. Channels go in blocks so that the running maximum stays in the L1 cache.
 template <class T, class Index>
 void max_of_window(const Window& window, int64_t image, int64_t i, int64_t j, const T* x, T* y, Index* index) {
   using Acc = Accumulator<T>;
@@ -80,12 +115,7 @@ void max_of_window(const Window& window, int64_t image, int64_t i, int64_t j, co
       const T* from = x + window.x_at(image, r, s) + begin;
       const int32_t position = static_cast<int32_t>(window.position(i, j, r, s));
       TERN_INDEPENDENT
-      for (int64_t k = 0; k < count; ++k) {
-        const Acc v = static_cast<Acc>(from[k]);
-        const bool wins = (v > best[k]) | (v != v);
-        best[k] = wins ? v : best[k];
-        where[k] = wins ? position : where[k];
-      }
+      for (int64_t k = 0; k < count; ++k) keep_larger(static_cast<Acc>(from[k]), position, best[k], where[k]);
     });
     const int64_t at = window.y_at(image, i, j) + begin;
     for (int64_t k = 0; k < count; ++k) y[at + k] = static_cast<T>(best[k]);
@@ -103,7 +133,13 @@ void MaxPool2dOp::run_cpu(Launch& launch) const {
     dispatch_index(options_.kernel, [&](auto n) {
       using Index = decltype(n);
       Index* index = with_index_ ? launch.out[1].data<Index>() : nullptr;
-      for_output_pixels(launch.context, w, [&](int64_t image, int64_t i, int64_t j) { max_of_window(w, image, i, j, x, y, index); });
+      const bool four = w.kernel == 2 && w.padding == 0;
+      for_output_pixels(launch.context, w, [&](int64_t image, int64_t i, int64_t j) {
+        if (four)
+          max_of_four(w, image, i, j, x, y, index);
+        else
+          max_of_window(w, image, i, j, x, y, index);
+      });
     });
   });
 }
