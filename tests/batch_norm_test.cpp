@@ -14,7 +14,8 @@ namespace {
 
 Tensor noise(Context& context, const Shape& shape, uint64_t seed, float offset = 0, DType dtype = DType::f32) {
   Tensor t = Tensor::empty(context, shape);
-  for (int64_t i = 0; i < t.numel(); ++i) t.data<float>()[i] = uniform01(random4({seed, 0, static_cast<uint64_t>(i), 1}).v[0]) - 0.5f + offset;
+  for (int64_t i = 0; i < t.numel(); ++i)
+    t.data<float>()[i] = uniform01(random4({seed, 0, static_cast<uint64_t>(i), 1}).v[0]) - 0.5f + offset;
   return dtype == DType::f32 ? t : cast(t, dtype);
 }
 
@@ -25,7 +26,8 @@ bool same_bits(const Tensor& a, const Tensor& b) {
 /// Rows begin..end-1 of axis 0, copied.
 Tensor rows(const Tensor& x, int64_t begin, int64_t end) {
   const int64_t row = x.numel() / x.size(0);
-  const Tensor view = Tensor::view_of(x.context(), x.storage(), x.storage_offset() + static_cast<size_t>(begin * row) * size_of(x.dtype()),
+  const Tensor view = Tensor::view_of(x.context(), x.storage(),
+                                      x.storage_offset() + static_cast<size_t>(begin * row) * size_of(x.dtype()),
                                       {x.dtype(), x.shape().with(0, end - begin)});
   Tensor copy = Tensor::empty(x.context(), view.shape(), x.dtype());
   copy.copy_from(view);
@@ -46,7 +48,8 @@ Trained train(const Tensor& x, const Tensor& dy, const Tensor& gamma, const Tens
 
 }  // namespace
 
-TEST_CASE("batch_norm: a folded batch gives the bits of its lanes run one after another, summed in the tree", "[batch_norm]") {
+TEST_CASE("batch_norm: a folded batch gives the bits of its lanes run one after another, summed in the tree",
+          "[batch_norm]") {
   for (const int64_t batch : {12, 11, 4, 3}) {  // a ragged last lane, whole lanes, one lane, less than one
     Context context({.threads = 2});
     const int64_t m = 4, channels = 19;
@@ -67,7 +70,8 @@ TEST_CASE("batch_norm: a folded batch gives the bits of its lanes run one after 
       CHECK(same_bits(one.dx, rows(folded.dx, begin, end)));
       CHECK(same_bits(one.mean, rows(folded.mean, lane, lane + 1)));
       CHECK(same_bits(one.var, rows(folded.var, lane, lane + 1)));
-      for (const Tensor& t : {one.dgamma, one.dbeta}) sums.insert(sums.end(), t.span<float>().begin(), t.span<float>().end());
+      for (const Tensor& t : {one.dgamma, one.dbeta})
+        sums.insert(sums.end(), t.span<float>().begin(), t.span<float>().end());
     }
     tree_sum(sums.data(), lanes.count(), 2 * channels, 2 * channels);
     CHECK(std::memcmp(sums.data(), folded.dgamma.raw(), folded.dgamma.bytes()) == 0);
@@ -102,7 +106,8 @@ TEST_CASE("batch_norm: fused with ReLU and fusion off give the same bits, NaN pa
       Context& context = *contexts.back();
       const Tensor x = noise(context, {4, 9, 5, 7}, 1, 0, dtype), dy = noise(context, x.shape(), 2, 0, dtype);
       if (dtype == DType::f32) x.data<float>()[3] = std::nanf("");
-      results.push_back(train(x, dy, noise(context, {7}, 3, 1, dtype), noise(context, {7}, 4, 0, dtype), {.activation = Activation::relu}));
+      results.push_back(train(x, dy, noise(context, {7}, 3, 1, dtype), noise(context, {7}, 4, 0, dtype),
+                              {.activation = Activation::relu}));
     }
     INFO(name_of(dtype));
     CHECK(same_bits(results[0].y, results[1].y));
@@ -120,8 +125,10 @@ TEST_CASE("batch_norm: a large mean does not cancel the variance", "[batch_norm]
   for (int64_t c = 0; c < 3; ++c) {
     double mean = 0, var = 0;
     const int64_t count = x.numel() / 3;
-    for (int64_t i = 0; i < count; ++i) mean += static_cast<double>(x.data<float>()[i * 3 + c]) / static_cast<double>(count);
-    for (int64_t i = 0; i < count; ++i) var += std::pow(static_cast<double>(x.data<float>()[i * 3 + c]) - mean, 2) / static_cast<double>(count);
+    for (int64_t i = 0; i < count; ++i)
+      mean += static_cast<double>(x.data<float>()[i * 3 + c]) / static_cast<double>(count);
+    for (int64_t i = 0; i < count; ++i)
+      var += std::pow(static_cast<double>(x.data<float>()[i * 3 + c]) - mean, 2) / static_cast<double>(count);
     CHECK(r.mean.data<float>()[c] == static_cast<float>(mean));
     CHECK(r.var.data<float>()[c] == Approx(var).epsilon(1e-6));
   }
@@ -170,7 +177,8 @@ TEST_CASE("batch_norm: running statistics follow PyTorch's formula lane by lane"
     const Tensor x = noise(context, {10, 3, 2, 2}, 1, 1);
     const BatchNormResult r = batch_norm_train(x, {}, {});
     const std::optional<double> momentum = cumulative ? std::nullopt : std::optional(0.1);
-    const Tensor mean = noise(context, {2}, 5), var = noise(context, {2}, 6, 1), batches = Tensor::full(context, {1}, 2, DType::i64);
+    const Tensor mean = noise(context, {2}, 5), var = noise(context, {2}, 6, 1),
+                 batches = Tensor::full(context, {1}, 2, DType::i64);
     std::vector<float> want_mean = mean.to_vector<float>(), want_var = var.to_vector<float>();
     const double rows_in[] = {24, 24, 12};
     for (int64_t lane = 0; lane < 3; ++lane) {
@@ -178,7 +186,8 @@ TEST_CASE("batch_norm: running statistics follow PyTorch's formula lane by lane"
       for (int64_t c = 0; c < 2; ++c) {
         const size_t i = static_cast<size_t>(c);
         want_mean[i] = static_cast<float>((1 - f) * want_mean[i] + f * r.mean.data<float>()[lane * 2 + c]);
-        want_var[i] = static_cast<float>((1 - f) * want_var[i] + f * r.var.data<float>()[lane * 2 + c] * rows_in[lane] / (rows_in[lane] - 1));
+        want_var[i] = static_cast<float>((1 - f) * want_var[i] +
+                                         f * r.var.data<float>()[lane * 2 + c] * rows_in[lane] / (rows_in[lane] - 1));
       }
     }
     Tensor skip = Tensor::full(context, {1}, 1);
@@ -194,6 +203,7 @@ TEST_CASE("batch_norm: running statistics follow PyTorch's formula lane by lane"
       CHECK(mean.data<float>()[c] == Approx(want_mean[c]).epsilon(1e-6));
       CHECK(var.data<float>()[c] == Approx(want_var[c]).epsilon(1e-6));
     }
-    CHECK_THROWS_AS(batch_norm_update(mean, var, batches, rows(r.mean, 0, 1), r.var, batch_norm_update_of(x, momentum)), ShapeError);
+    CHECK_THROWS_AS(batch_norm_update(mean, var, batches, rows(r.mean, 0, 1), r.var, batch_norm_update_of(x, momentum)),
+                    ShapeError);
   }
 }

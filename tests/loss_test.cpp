@@ -46,10 +46,13 @@ TEST_CASE("cross_entropy: the sum over a folded batch has the bits of its lanes'
     const int count = std::min(4, 11 - begin);
     const std::vector<float> part(values.begin() + begin * 7, values.begin() + (begin + count) * 7);
     const std::vector<int64_t> part_labels(classes.begin() + begin, classes.begin() + begin + count);
-    sums.push_back(*cross_entropy(Tensor::from<float>(context, {count, 7}, part), labels_of(context, part_labels), options).data<float>());
+    sums.push_back(
+        *cross_entropy(Tensor::from<float>(context, {count, 7}, part), labels_of(context, part_labels), options)
+             .data<float>());
   }
   context.set_lane_size(4);
-  const Tensor folded = cross_entropy(Tensor::from<float>(context, {11, 7}, values), labels_of(context, classes), options);
+  const Tensor folded =
+      cross_entropy(Tensor::from<float>(context, {11, 7}, values), labels_of(context, classes), options);
   CHECK(*folded.data<float>() == (sums[0] + sums[1]) + sums[2]);
 }
 

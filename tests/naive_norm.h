@@ -11,7 +11,8 @@ struct NaiveBatchNorm {
 };
 
 /// Statistics over the rows of each lane by their definitions. gamma and beta may be null.
-inline NaiveBatchNorm naive_batch_norm(const Array& x, const Array* gamma, const Array* beta, double eps, bool relu, int64_t lane_size) {
+inline NaiveBatchNorm naive_batch_norm(const Array& x, const Array* gamma, const Array* beta, double eps, bool relu,
+                                       int64_t lane_size) {
   const int64_t n = x.shape[0], channels = x.shape[-1], positions = x.shape.numel() / n / channels;
   const int64_t size = lane_size == 0 ? n : lane_size, lanes = (n + size - 1) / size;
   NaiveBatchNorm out{x, {{lanes, channels}, {}}, {{lanes, channels}, {}}};
@@ -20,7 +21,8 @@ inline NaiveBatchNorm naive_batch_norm(const Array& x, const Array* gamma, const
       const int64_t begin = lane * size * positions, end = std::min(n, (lane + 1) * size) * positions;
       double mean = 0, var = 0;
       for (int64_t r = begin; r < end; ++r) mean += x[r * channels + c] / static_cast<double>(end - begin);
-      for (int64_t r = begin; r < end; ++r) var += std::pow(x[r * channels + c] - mean, 2) / static_cast<double>(end - begin);
+      for (int64_t r = begin; r < end; ++r)
+        var += std::pow(x[r * channels + c] - mean, 2) / static_cast<double>(end - begin);
       for (int64_t r = begin; r < end; ++r) {
         const double normal = (x[r * channels + c] - mean) / std::sqrt(var + eps);
         const double z = normal * (gamma ? (*gamma)[c] : 1) + (beta ? (*beta)[c] : 0);

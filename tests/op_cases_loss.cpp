@@ -29,7 +29,10 @@ OpCase softmax_case(const std::string& variant, bool log, int axis, const std::v
   return {.op = log ? "log_softmax" : "softmax",
           .variant = variant,
           .inputs = std::move(inputs),
-          .run = [=](std::span<const Tensor> in) { return std::vector{log ? log_softmax(in[0], axis) : softmax(in[0], axis)}; },
+          .run =
+              [=](std::span<const Tensor> in) {
+                return std::vector{log ? log_softmax(in[0], axis) : softmax(in[0], axis)};
+              },
           .reference =
               [=](std::span<const Array> in) {
                 Array y = naive_log_softmax(in[0], axis);
@@ -67,7 +70,8 @@ OpCase cross_entropy_case(const std::string& variant, CrossEntropy options, int6
                 if (options.reduction == LossReduction::none) return std::vector{losses};
                 double sum = 0;
                 for (double loss : losses.values) sum += loss;
-                return std::vector{Array{{}, {options.reduction == LossReduction::mean ? sum / static_cast<double>(rows) : sum}}};
+                return std::vector{
+                    Array{{}, {options.reduction == LossReduction::mean ? sum / static_cast<double>(rows) : sum}}};
               },
           .lane_size = lane_size,
           .bench = classified(128, 10)};
@@ -77,7 +81,10 @@ OpCase top_k_case() {
   return {.op = "top_k_correct",
           .variant = "",
           .inputs = {classified(31, 17), classified(5, 3), classified(1, 1)},
-          .run = [](std::span<const Tensor> in) { return std::vector{top_k_correct(in[0], in[1], 1), top_k_correct(in[0], in[1], 5)}; },
+          .run =
+              [](std::span<const Tensor> in) {
+                return std::vector{top_k_correct(in[0], in[1], 1), top_k_correct(in[0], in[1], 5)};
+              },
           .reference =
               [](std::span<const Array> in) {
                 const int64_t rows = in[0].shape[0], classes = in[0].shape[1];
@@ -109,8 +116,9 @@ OpCase dropout_case() {
                 Array y = in[0];
                 const int64_t width = y.shape.numel() / y.shape[0];
                 for (int64_t i = 0; i < y.shape.numel(); ++i) {
-                  const Random4 r = random4({Context::Options{}.seed, 0, static_cast<uint64_t>(i / width), kRngFirstLayer + 3},
-                                            static_cast<uint32_t>(i % width / 4));
+                  const Random4 r =
+                      random4({Context::Options{}.seed, 0, static_cast<uint64_t>(i / width), kRngFirstLayer + 3},
+                              static_cast<uint32_t>(i % width / 4));
                   y[i] = uniform01(r.v[i % width % 4]) < 0.25f ? 0 : y[i] / 0.75;
                 }
                 return std::vector{y};

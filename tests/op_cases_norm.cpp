@@ -13,10 +13,12 @@ OpCase batch_norm_train_case(const std::string& variant, Activation activation, 
   const bool relu = activation == Activation::relu;
   return {.op = "batch_norm",
           .variant = variant,
-          .inputs = {normed({5, 3, 2, 17}), normed({6, 3}), normed({3, 17, 31, 1}), normed({2, 40, 33, 5}), normed({6, 31})},
+          .inputs = {normed({5, 3, 2, 17}), normed({6, 3}), normed({3, 17, 31, 1}), normed({2, 40, 33, 5}),
+                     normed({6, 31})},
           .run =
               [=](std::span<const Tensor> in) {
-                const BatchNormResult r = batch_norm_train(in[0], in[1], in[2], {.eps = 1e-3, .activation = activation});
+                const BatchNormResult r =
+                    batch_norm_train(in[0], in[1], in[2], {.eps = 1e-3, .activation = activation});
                 return std::vector{r.y, r.mean, r.var};
               },
           .reference =
@@ -33,7 +35,10 @@ OpCase batch_norm_plain_case() {
           .variant = "no_affine",
           .inputs = {{{.shape = {5, 3, 17}}}},
           .run = [](std::span<const Tensor> in) { return std::vector{batch_norm_train(in[0], {}, {}).y}; },
-          .reference = [](std::span<const Array> in) { return std::vector{naive_batch_norm(in[0], nullptr, nullptr, 1e-5, false, 0).y}; },
+          .reference =
+              [](std::span<const Array> in) {
+                return std::vector{naive_batch_norm(in[0], nullptr, nullptr, 1e-5, false, 0).y};
+              },
           .bench = {}};
 }
 
@@ -49,7 +54,8 @@ OpCase batch_norm_eval_case(const std::string& variant, Activation activation) {
           .inputs = {inputs({5, 3, 2, 17}), inputs({1, 3}), inputs({3, 31, 17, 1})},
           .run =
               [=](std::span<const Tensor> in) {
-                return std::vector{batch_norm_eval(in[0], in[1], in[2], in[3], in[4], {.eps = 1e-3, .activation = activation})};
+                return std::vector{
+                    batch_norm_eval(in[0], in[1], in[2], in[3], in[4], {.eps = 1e-3, .activation = activation})};
               },
           .reference =
               [=](std::span<const Array> in) {
@@ -67,14 +73,19 @@ OpCase batch_norm_eval_case(const std::string& variant, Activation activation) {
           .bench = inputs({32, 32, 32, 32})};
 }
 
-OpCase layer_norm_case(const std::string& variant, int axes, int64_t lane_size, std::vector<std::vector<Input>> inputs) {
-  return {.op = "layer_norm",
-          .variant = variant,
-          .inputs = std::move(inputs),
-          .run = [=](std::span<const Tensor> in) { return std::vector{layer_norm(in[0], in[1], in[2], {.axes = axes, .eps = 1e-3})}; },
-          .reference = [](std::span<const Array> in) { return std::vector{naive_layer_norm(in[0], in[1], in[2], 1e-3)}; },
-          .lane_size = lane_size,
-          .bench = normed({128, 64, 256})};
+OpCase layer_norm_case(const std::string& variant, int axes, int64_t lane_size,
+                       std::vector<std::vector<Input>> inputs) {
+  return {
+      .op = "layer_norm",
+      .variant = variant,
+      .inputs = std::move(inputs),
+      .run =
+          [=](std::span<const Tensor> in) {
+            return std::vector{layer_norm(in[0], in[1], in[2], {.axes = axes, .eps = 1e-3})};
+          },
+      .reference = [](std::span<const Array> in) { return std::vector{naive_layer_norm(in[0], in[1], in[2], 1e-3)}; },
+      .lane_size = lane_size,
+      .bench = normed({128, 64, 256})};
 }
 
 std::vector<Input> normed_planes(const Shape& x) {
@@ -96,7 +107,8 @@ OpCase normalize_images_case() {
                 // The steps of ToTensor and Normalize, each rounded to f32: the result is exact.
                 const float mean[] = {0.4914f, 0.4822f, 0.5f}, std[] = {0.247f, 0.2435f, 1};
                 Array y = in[0];
-                for (int64_t i = 0; i < y.shape.numel(); ++i) y[i] = (static_cast<float>(y[i]) / 255.0f - mean[i % 3]) / std[i % 3];
+                for (int64_t i = 0; i < y.shape.numel(); ++i)
+                  y[i] = (static_cast<float>(y[i]) / 255.0f - mean[i % 3]) / std[i % 3];
                 return std::vector{y};
               },
           .f32_tolerance = 0,

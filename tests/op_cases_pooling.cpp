@@ -44,10 +44,12 @@ std::vector<OpCase> pooling_cases() {
     return max_pool2d(x, {.kernel = w.kernel, .stride = w.stride, .padding = w.padding});
   });
   for (const bool include : {true, false})
-    for (OpCase& c : pools("avg_pool2d", include ? "" : "_inside", include ? Pooling::average : Pooling::average_of_inside,
-                           [include](const Tensor& x, const Way& w) {
-                             return avg_pool2d(x, {.kernel = w.kernel, .stride = w.stride, .padding = w.padding, .count_include_pad = include});
-                           }))
+    for (OpCase& c :
+         pools("avg_pool2d", include ? "" : "_inside", include ? Pooling::average : Pooling::average_of_inside,
+               [include](const Tensor&x, const Way&w) {
+                 return avg_pool2d(
+                     x, {.kernel = w.kernel, .stride = w.stride, .padding = w.padding, .count_include_pad = include});
+               }))
       cases.push_back(std::move(c));
   cases.push_back({.op = "global_avg_pool",
                    .variant = "",

@@ -12,8 +12,9 @@ using namespace tern;
 TEST_CASE("max_pool2d: of equal elements the first gets the gradient, of NaNs the last, as in PyTorch", "[pooling]") {
   Context context({.threads = 1});
   const float nan = std::numeric_limits<float>::quiet_NaN(), low = -std::numeric_limits<float>::infinity();
-  Tensor x = Tensor::from<float>(context, {1, 2, 6, 1}, {1, 1, nan, 2, low, low,  //
-                                                         1, 1, 3, nan, low, low});
+  Tensor x = Tensor::from<float>(context, {1, 2, 6, 1},
+                                 {1, 1, nan, 2, low, low,  //
+                                  1, 1, 3, nan, low, low});
   x.set_requires_grad();
   const Tensor y = max_pool2d(x);
   CHECK(y.data<float>()[0] == 1);

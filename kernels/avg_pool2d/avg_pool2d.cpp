@@ -99,7 +99,8 @@ void AvgPool2dGrad::run_cpu(Launch& launch) const {
           for_window(w, i, j, [&](int64_t r, int64_t s) {
             T* to = dx + w.x_at(image, r, s);
             TERN_INDEPENDENT
-            for (int64_t c = 0; c < w.c; ++c) to[c] = static_cast<T>(static_cast<Acc>(to[c]) + static_cast<Acc>(g[c]) / count);
+            for (int64_t c = 0; c < w.c; ++c)
+              to[c] = static_cast<T>(static_cast<Acc>(to[c]) + static_cast<Acc>(g[c]) / count);
           });
         }
       }

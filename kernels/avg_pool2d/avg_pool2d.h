@@ -5,8 +5,8 @@ namespace tern {
 
 struct AvgPool2d {
   int64_t kernel = 2;
-  int64_t stride = 0;   ///< 0: the kernel
-  int64_t padding = 0;  ///< zeros, at most half of the kernel
+  int64_t stride = 0;             ///< 0: the kernel
+  int64_t padding = 0;            ///< zeros, at most half of the kernel
   bool count_include_pad = true;  ///< divide by kernel^2 at the border too, as PyTorch does
 };
 

@@ -20,7 +20,8 @@ void check_common(std::string_view op, const BatchNormSetup& setup, std::span<co
 }
 
 void check_options(const BatchNorm& options) {
-  if (!(options.eps >= 0)) throw ConfigError("[batch_norm] eps is " + std::to_string(options.eps) + ", wants 0 or more");
+  if (!(options.eps >= 0))
+    throw ConfigError("[batch_norm] eps is " + std::to_string(options.eps) + ", wants 0 or more");
 }
 
 BatchNormSetup make_setup(const Tensor& x, const Tensor& gamma, const Tensor& beta, BatchNorm options, bool training) {
@@ -65,8 +66,8 @@ std::vector<Spec> BatchNormTrain::infer(std::span<const Spec> in) const {
   const int64_t positions = x.numel() / x[0] / x[-1];
   for (int64_t lane = 0; lane < lanes.count(); ++lane)
     if ((lanes.end(lane) - lanes.begin(lane)) * positions == 1)
-      throw_shape(name(), "training wants more than one value a channel in each lane, got x " + x.str() + " in lanes of " +
-                              std::to_string(lanes.size));
+      throw_shape(name(), "training wants more than one value a channel in each lane, got x " + x.str() +
+                              " in lanes of " + std::to_string(lanes.size));
   const Spec statistics{compute_dtype(in[0].dtype), {lanes.count(), x[-1]}};
   return {in[0], statistics, statistics};
 }
@@ -125,7 +126,7 @@ Tensor batch_norm_eval(const Tensor& x, const Tensor& gamma, const Tensor& beta,
   const BatchNormSetup setup = make_setup(x, gamma, beta, options, false);
   // The running statistics are no part of the tape: a gradient through them would be that of an average over the past.
   return tern::apply(std::make_shared<BatchNormEval>(setup),
-               with_affine({x, running_mean.detach(), running_var.detach()}, gamma, beta))[0];
+                     with_affine({x, running_mean.detach(), running_var.detach()}, gamma, beta))[0];
 }
 
 }  // namespace tern

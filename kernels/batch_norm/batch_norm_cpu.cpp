@@ -41,7 +41,8 @@ void fill_affine(const Affine<Acc>& affine, const BatchNormSetup& setup, const A
   if (setup.has_beta) load_parameter(affine_in[setup.has_gamma ? 1 : 0], affine.beta);
   for (int64_t c = 0; c < channels; ++c) {
     affine.mean[c] = mean[c];
-    affine.scale[c] = static_cast<Acc>(static_cast<double>(affine.scale[c]) / std::sqrt(static_cast<double>(var[c]) + setup.options.eps));
+    affine.scale[c] = static_cast<Acc>(static_cast<double>(affine.scale[c]) /
+                                       std::sqrt(static_cast<double>(var[c]) + setup.options.eps));
   }
 }
 
@@ -61,8 +62,8 @@ struct Sums {
 };
 
 template <class T, class Acc>
-void normalize(Context& context, const BatchNormSetup& setup, const RowCut& cut, int64_t channels, const Affine<Acc>& affine,
-               const T* x, T* y) {
+void normalize(Context& context, const BatchNormSetup& setup, const RowCut& cut, int64_t channels,
+               const Affine<Acc>& affine, const T* x, T* y) {
   context.pool().parallel_for(cut.blocks(), [&](int64_t b) {
     const int64_t at = cut.begin(b) * channels, count = cut.end(b) - cut.begin(b);
     if (setup.options.activation == Activation::relu)
@@ -74,19 +75,20 @@ void normalize(Context& context, const BatchNormSetup& setup, const RowCut& cut,
 
 /// Mean and biased variance of one lane.
 template <class T, class Acc>
-void lane_moments(Context& context, const RowCut& cut, int64_t channels, const Sums<Acc>& sums, const T* x, Acc* mean, Acc* var) {
+void lane_moments(Context& context, const RowCut& cut, int64_t channels, const Sums<Acc>& sums, const T* x, Acc* mean,
+                  Acc* var) {
   context.pool().parallel_for(cut.blocks(), [&](int64_t b, int slot) {
     double* out = sums.blocks + b * 2 * channels;
     Acc* tile = sums.slots + slot * 2 * channels;
-    batch_norm::block_moments(x + cut.begin(b) * channels, cut.end(b) - cut.begin(b), channels, cut.tile, tile, tile + channels, out,
-                              out + channels);
+    batch_norm::block_moments(x + cut.begin(b) * channels, cut.end(b) - cut.begin(b), channels, cut.tile, tile,
+                              tile + channels, out, out + channels);
   });
   double* total = sums.blocks;
   for (int64_t b = 1; b < cut.blocks(); ++b) {
     const double* next = sums.blocks + b * 2 * channels;
     batch_norm::combine_moments(
-        total, total + channels, cut.begin(b), [=](int64_t c) { return next[c]; }, [=](int64_t c) { return next[channels + c]; },
-        cut.end(b) - cut.begin(b), channels);
+        total, total + channels, cut.begin(b), [=](int64_t c) { return next[c]; },
+        [=](int64_t c) { return next[channels + c]; }, cut.end(b) - cut.begin(b), channels);
   }
   for (int64_t c = 0; c < channels; ++c) {
     mean[c] = static_cast<Acc>(total[c]);
@@ -96,14 +98,14 @@ void lane_moments(Context& context, const RowCut& cut, int64_t channels, const S
 
 /// Sums of dz and dz * (x - mean) over one lane, left in sums.blocks[0].
 template <bool kRelu, class T, class Acc>
-void lane_grad_sums(Context& context, const RowCut& cut, int64_t channels, const Sums<Acc>& sums, const Affine<Acc>& affine,
-                    const T* x, const T* dy) {
+void lane_grad_sums(Context& context, const RowCut& cut, int64_t channels, const Sums<Acc>& sums,
+                    const Affine<Acc>& affine, const T* x, const T* dy) {
   context.pool().parallel_for(cut.blocks(), [&](int64_t b, int slot) {
     double* out = sums.blocks + b * 2 * channels;
     Acc* tile = sums.slots + slot * 2 * channels;
     const int64_t at = cut.begin(b) * channels;
-    batch_norm::block_grad_sums<kRelu>(x + at, dy + at, cut.end(b) - cut.begin(b), channels, cut.tile, affine, tile, tile + channels,
-                                       out, out + channels);
+    batch_norm::block_grad_sums<kRelu>(x + at, dy + at, cut.end(b) - cut.begin(b), channels, cut.tile, affine, tile,
+                                       tile + channels, out, out + channels);
   });
   for (int64_t b = 1; b < cut.blocks(); ++b)
     for (int64_t i = 0; i < 2 * channels; ++i) sums.blocks[i] += sums.blocks[b * 2 * channels + i];
@@ -121,9 +123,14 @@ class Backward {
   }
 
   Backward(Launch& launch, const BatchNormSetup& setup)
-      : launch_(launch), setup_(setup), rows_(setup, launch.in[0].shape()), scratch_(launch.workspace),
-        affine_(take_affine<Acc>(scratch_, rows_.channels)), sums_(scratch_, rows_, launch.context),
-        offset_(scratch_.take<Acc>(rows_.channels)), slope_(scratch_.take<Acc>(rows_.channels)),
+      : launch_(launch),
+        setup_(setup),
+        rows_(setup, launch.in[0].shape()),
+        scratch_(launch.workspace),
+        affine_(take_affine<Acc>(scratch_, rows_.channels)),
+        sums_(scratch_, rows_, launch.context),
+        offset_(scratch_.take<Acc>(rows_.channels)),
+        slope_(scratch_.take<Acc>(rows_.channels)),
         leaves_(scratch_.take<Acc>(rows_.lanes.count() * 2 * rows_.channels)) {}
 
   void run() {
@@ -209,7 +216,8 @@ void BatchNormTrain::run_cpu(Launch& launch) const {
 }
 
 size_t BatchNormEval::workspace(std::span<const Spec> in, Context&) const {
-  return dispatch_floating(name(), in[0].dtype, [&](auto t) { return affine_bytes<Accumulator<decltype(t)>>(in[0].shape[-1]); });
+  return dispatch_floating(name(), in[0].dtype,
+                           [&](auto t) { return affine_bytes<Accumulator<decltype(t)>>(in[0].shape[-1]); });
 }
 
 void BatchNormEval::run_cpu(Launch& launch) const {
@@ -219,7 +227,8 @@ void BatchNormEval::run_cpu(Launch& launch) const {
     using Acc = Accumulator<T>;
     Scratch scratch(launch.workspace);
     const Affine<Acc> affine = take_affine<Acc>(scratch, channels);
-    fill_affine<Acc>(affine, setup_, launch.in[1].data<Acc>(), launch.in[2].data<Acc>(), launch.in.subspan(3), channels);
+    fill_affine<Acc>(affine, setup_, launch.in[1].data<Acc>(), launch.in[2].data<Acc>(), launch.in.subspan(3),
+                     channels);
     const RowCut cut(launch.in[0].numel() / channels, channels);
     normalize(launch.context, setup_, cut, channels, affine, launch.in[0].data<T>(), launch.out[0].data<T>());
   });
@@ -227,7 +236,8 @@ void BatchNormEval::run_cpu(Launch& launch) const {
 
 size_t BatchNormGrad::workspace(std::span<const Spec> in, Context& context) const {
   const Rows rows(setup_, in[0].shape);
-  return dispatch_floating(name(), in[0].dtype, [&](auto t) { return Backward<false, decltype(t)>::bytes(rows, context); });
+  return dispatch_floating(name(), in[0].dtype,
+                           [&](auto t) { return Backward<false, decltype(t)>::bytes(rows, context); });
 }
 
 void BatchNormGrad::run_cpu(Launch& launch) const {

@@ -6,28 +6,28 @@
 #include "kernels/common/loops.h"
 #include "kernels/common/sum_rows.h"
 
-/// The inner loops of batch normalisation on the CPU: plain loops over channels that compilers vectorise; they are bound
-/// by memory. Acc is the type of arithmetic: f32, or f64 for f64.
+/// The inner loops of batch normalisation on the CPU: plain loops over channels that compilers vectorise; they are
+/// bound by memory. Acc is the type of arithmetic: f32, or f64 for f64.
 namespace tern::batch_norm {
 
-/// How the rows of one lane are cut: tiles stay in the L1 cache and bound the length of an f32 sum, blocks are a unit of
-/// parallel work. Depends on the channels alone, never on the number of threads.
+/// How the rows of one lane are cut: tiles stay in the L1 cache and bound the length of an f32 sum, blocks are a unit
+/// of parallel work. Depends on the channels alone, never on the number of threads.
 struct RowCut {
   int64_t rows, tile, block;
 
   RowCut(int64_t row_count, int64_t channels)
-      : rows(row_count), tile(row_tile(channels)),
-        block(tile * std::max<int64_t>(1, 16384 / (tile * channels))) {}
+      : rows(row_count), tile(row_tile(channels)), block(tile * std::max<int64_t>(1, 16384 / (tile * channels))) {}
   int64_t blocks() const { return (rows + block - 1) / block; }
   int64_t begin(int64_t b) const { return b * block; }
   int64_t end(int64_t b) const { return std::min(rows, (b + 1) * block); }
 };
 
-/// Folds the moments of `n` further values into those of `before`: mean_b(c), and m2_b(c), the sum of squared deviations.
-/// Ref: Chan, Golub, LeVeque: Updating formulae and a pairwise algorithm for computing sample variances (1979).
+/// Folds the moments of `n` further values into those of `before`: mean_b(c), and m2_b(c), the sum of squared
+/// deviations. Ref: Chan, Golub, LeVeque: Updating formulae and a pairwise algorithm for computing sample variances
+/// (1979).
 template <class Mean, class SquaredDeviations>
-void combine_moments(double* mean, double* m2, int64_t before, const Mean& mean_b, const SquaredDeviations& m2_b, int64_t n,
-                     int64_t channels) {
+void combine_moments(double* mean, double* m2, int64_t before, const Mean& mean_b, const SquaredDeviations& m2_b,
+                     int64_t n, int64_t channels) {
   const double share = static_cast<double>(n) / static_cast<double>(before + n);
   const double weight = static_cast<double>(before) * share;
   TERN_INDEPENDENT
@@ -40,15 +40,18 @@ void combine_moments(double* mean, double* m2, int64_t before, const Mean& mean_
 
 /// Mean and sum of squared deviations of `rows` rows. tile_mean and tile_m2 are scratch of `channels` elements.
 template <class T, class Acc>
-void block_moments(const T* x, int64_t rows, int64_t channels, int64_t tile, Acc* tile_mean, Acc* tile_m2, double* mean, double* m2) {
+void block_moments(const T* x, int64_t rows, int64_t channels, int64_t tile, Acc* tile_mean, Acc* tile_m2, double* mean,
+                   double* m2) {
   std::fill(mean, mean + channels, 0.0);
   std::fill(m2, m2 + channels, 0.0);
   for (int64_t begin = 0; begin < rows; begin += tile) {
     const int64_t count = std::min(tile, rows - begin);
     const T* xt = x + begin * channels;
-    // Relative to the tile's first row: a mean far from zero then costs no accuracy. The tile is in the L1 cache for the
-    // second look, so that squares are taken about the mean and do not cancel.
-    const auto shifted = [=](int64_t r, int64_t c) { return static_cast<Acc>(xt[r * channels + c]) - static_cast<Acc>(xt[c]); };
+    // Relative to the tile's first row: a mean far from zero then costs no accuracy. The tile is in the L1 cache for
+    // the second look, so that squares are taken about the mean and do not cancel.
+    const auto shifted = [=](int64_t r, int64_t c) {
+      return static_cast<Acc>(xt[r * channels + c]) - static_cast<Acc>(xt[c]);
+    };
     sum_rows(tile_mean, count, channels, shifted);
     const Acc inverse = Acc{1} / static_cast<Acc>(count);
     for (int64_t c = 0; c < channels; ++c) tile_mean[c] *= inverse;
@@ -57,7 +60,8 @@ void block_moments(const T* x, int64_t rows, int64_t channels, int64_t tile, Acc
       return d * d;
     });
     combine_moments(
-        mean, m2, begin, [=](int64_t c) { return static_cast<double>(static_cast<Acc>(xt[c])) + static_cast<double>(tile_mean[c]); },
+        mean, m2, begin,
+        [=](int64_t c) { return static_cast<double>(static_cast<Acc>(xt[c])) + static_cast<double>(tile_mean[c]); },
         [=](int64_t c) { return static_cast<double>(tile_m2[c]); }, count, channels);
   }
 }
@@ -74,7 +78,9 @@ struct Affine {
 
 /// NaN is not <= 0 and so passes.
 template <class Acc>
-Acc relu_of(Acc z) { return z <= Acc{0} ? Acc{0} : z; }
+Acc relu_of(Acc z) {
+  return z <= Acc{0} ? Acc{0} : z;
+}
 
 template <bool kRelu, class T, class Acc>
 void normalize_rows(const T* x, T* y, int64_t rows, int64_t channels, Affine<Acc> affine) {
@@ -101,8 +107,8 @@ Acc masked(const T& x, const T& dy, const Affine<Acc>& affine, int64_t c) {
 
 /// sum_g[c] += sum of dz and sum_gx[c] += sum of dz * (x - mean), in f64 over f32 sums of a tile.
 template <bool kRelu, class T, class Acc>
-void block_grad_sums(const T* x, const T* dy, int64_t rows, int64_t channels, int64_t tile, Affine<Acc> affine, Acc* tile_g,
-                     Acc* tile_gx, double* sum_g, double* sum_gx) {
+void block_grad_sums(const T* x, const T* dy, int64_t rows, int64_t channels, int64_t tile, Affine<Acc> affine,
+                     Acc* tile_g, Acc* tile_gx, double* sum_g, double* sum_gx) {
   std::fill(sum_g, sum_g + channels, 0.0);
   std::fill(sum_gx, sum_gx + channels, 0.0);
   for (int64_t begin = 0; begin < rows; begin += tile) {
@@ -110,7 +116,9 @@ void block_grad_sums(const T* x, const T* dy, int64_t rows, int64_t channels, in
     const T* xt = x + begin * channels;
     const T* gt = dy + begin * channels;
     // The tile is in the L1 cache for the second sum.
-    sum_rows(tile_g, count, channels, [=](int64_t r, int64_t c) { return masked<kRelu>(xt[r * channels + c], gt[r * channels + c], affine, c); });
+    sum_rows(tile_g, count, channels, [=](int64_t r, int64_t c) {
+      return masked<kRelu>(xt[r * channels + c], gt[r * channels + c], affine, c);
+    });
     sum_rows(tile_gx, count, channels, [=](int64_t r, int64_t c) {
       const T& v = xt[r * channels + c];
       return masked<kRelu>(v, gt[r * channels + c], affine, c) * (static_cast<Acc>(v) - affine.mean[c]);
@@ -126,20 +134,23 @@ void block_grad_sums(const T* x, const T* dy, int64_t rows, int64_t channels, in
 /// dx = scale * (dz - offset - (x - mean) * slope). offset is the mean of dz and slope the mean of dz * (x - mean) over
 /// the variance; null where the statistics are constants.
 template <bool kRelu, class T, class Acc>
-void grad_rows(const T* x, const T* dy, T* dx, int64_t rows, int64_t channels, Affine<Acc> affine, const Acc* offset, const Acc* slope) {
+void grad_rows(const T* x, const T* dy, T* dx, int64_t rows, int64_t channels, Affine<Acc> affine, const Acc* offset,
+               const Acc* slope) {
   for (int64_t r = 0; r < rows; ++r) {
     const T* xr = x + r * channels;
     const T* gr = dy + r * channels;
     T* out = dx + r * channels;
     if (offset == nullptr) {
       TERN_INDEPENDENT
-      for (int64_t c = 0; c < channels; ++c) out[c] = static_cast<T>(affine.scale[c] * masked<kRelu>(xr[c], gr[c], affine, c));
+      for (int64_t c = 0; c < channels; ++c)
+        out[c] = static_cast<T>(affine.scale[c] * masked<kRelu>(xr[c], gr[c], affine, c));
       continue;
     }
     TERN_INDEPENDENT
     for (int64_t c = 0; c < channels; ++c) {
       const Acc centred = static_cast<Acc>(xr[c]) - affine.mean[c];
-      out[c] = static_cast<T>(affine.scale[c] * ((masked<kRelu>(xr[c], gr[c], affine, c) - offset[c]) - centred * slope[c]));
+      out[c] =
+          static_cast<T>(affine.scale[c] * ((masked<kRelu>(xr[c], gr[c], affine, c) - offset[c]) - centred * slope[c]));
     }
   }
 }

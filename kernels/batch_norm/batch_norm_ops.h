@@ -14,8 +14,7 @@ struct BatchNormSetup {
   bool has_beta = false;
   bool training = true;
 
-  /// Training: each lane of the batch. Else one lane: the statistics are the same for all (the sums of the gradient of
-  /// gamma and beta still go lane by lane).
+  /// Also with given statistics: the gradients of gamma and beta are summed lane by lane.
   Lanes lanes(const Shape& x) const { return {x[0], lane_size}; }
 };
 

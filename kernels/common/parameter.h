@@ -15,7 +15,8 @@ inline void check_parameter(std::string_view op, const char* what, const Spec& p
   if (parameter.shape != shape)
     throw_shape(op, std::string(what) + " is " + parameter.shape.str() + ", x wants " + shape.str());
   if (parameter.dtype != x && parameter.dtype != compute_dtype(x))
-    throw_dtype(op, std::string(what) + " is " + std::string(name_of(parameter.dtype)) + ", x is " + std::string(name_of(x)));
+    throw_dtype(
+        op, std::string(what) + " is " + std::string(name_of(parameter.dtype)) + ", x is " + std::string(name_of(x)));
 }
 
 /// Acc is float or double; 16-bit parameters come with float only.
@@ -25,7 +26,8 @@ void load_parameter(const Tensor& from, Acc* to) {
     for (int64_t i = 0; i < from.numel(); ++i) to[i] = static_cast<Acc>(values[i]);
   };
   if (from.dtype() == dtype_of<Acc>) return copy(from.data<Acc>());
-  if constexpr (sizeof(Acc) == sizeof(float)) return from.dtype() == DType::f16 ? copy(from.data<Half>()) : copy(from.data<BFloat16>());
+  if constexpr (sizeof(Acc) == sizeof(float))
+    return from.dtype() == DType::f16 ? copy(from.data<Half>()) : copy(from.data<BFloat16>());
 }
 
 template <class Acc>
@@ -34,7 +36,8 @@ void store_parameter(const Acc* from, const Tensor& to) {
     for (int64_t i = 0; i < to.numel(); ++i) values[i] = static_cast<std::remove_pointer_t<decltype(values)>>(from[i]);
   };
   if (to.dtype() == dtype_of<Acc>) return copy(to.data<Acc>());
-  if constexpr (sizeof(Acc) == sizeof(float)) return to.dtype() == DType::f16 ? copy(to.data<Half>()) : copy(to.data<BFloat16>());
+  if constexpr (sizeof(Acc) == sizeof(float))
+    return to.dtype() == DType::f16 ? copy(to.data<Half>()) : copy(to.data<BFloat16>());
 }
 
 }  // namespace tern

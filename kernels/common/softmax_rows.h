@@ -44,7 +44,8 @@ void map_log_softmax(Launch& launch, std::string_view op, int axis, const F& f) 
             T* y = launch.out[0].data<T>() + at;
             const LogSumExp sums = log_sum_exp(x, count, inner);
             for (int64_t i = 0; i < count; ++i)
-              y[i * inner] = store_element<T>(static_cast<Compute<T>>(f(sums.log_softmax(static_cast<double>(load_element(x[i * inner]))))));
+              y[i * inner] = store_element<T>(
+                  static_cast<Compute<T>>(f(sums.log_softmax(static_cast<double>(load_element(x[i * inner]))))));
           }
         },
         std::max<int64_t>(1, 2048 / count));
@@ -54,7 +55,8 @@ void map_log_softmax(Launch& launch, std::string_view op, int axis, const F& f) 
 /// The inputs' checks, and the axis as 0..rank-1.
 inline int check_softmax(std::string_view op, const Spec& x, int axis) {
   if (!is_floating(x.dtype)) throw_not_floating(op, x.dtype);
-  if (x.shape.rank() == 0 || x.numel() == 0) throw_shape(op, "x is " + x.shape.str() + ", wants at least one element along an axis");
+  if (x.shape.rank() == 0 || x.numel() == 0)
+    throw_shape(op, "x is " + x.shape.str() + ", wants at least one element along an axis");
   return x.shape.normalize_axis(axis);
 }
 

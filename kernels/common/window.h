@@ -46,7 +46,8 @@ void for_output_pixels(Context& context, const Window& window, const Body& body)
   for_chunks(
       context, window.n * window.p * window.q,
       [&](int64_t begin, int64_t end) {
-        for (int64_t at = begin; at < end; ++at) body(at / (window.p * window.q), at / window.q % window.p, at % window.q);
+        for (int64_t at = begin; at < end; ++at)
+          body(at / (window.p * window.q), at / window.q % window.p, at % window.q);
       },
       std::max<int64_t>(1, 8192 / window.c));
 }

@@ -85,8 +85,8 @@ void CrossEntropyOp::run_cpu(Launch& launch) const {
         [&](int64_t begin, int64_t end) {
           for (int64_t r = begin; r < end; ++r) {
             if (labels[r] < 0 || labels[r] >= classes)
-              throw DataError("[cross_entropy] the label of row " + std::to_string(r) + " is " + std::to_string(labels[r]) +
-                              ", wants 0.." + std::to_string(classes - 1));
+              throw DataError("[cross_entropy] the label of row " + std::to_string(r) + " is " +
+                              std::to_string(labels[r]) + ", wants 0.." + std::to_string(classes - 1));
             losses[r] = static_cast<Acc>(row_loss(logits + r * classes, classes, labels[r], options_.label_smoothing));
           }
         },

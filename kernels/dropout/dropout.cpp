@@ -38,7 +38,8 @@ std::vector<Spec> DropoutOp::infer(std::span<const Spec> in) const {
 
 std::vector<Tensor> DropoutOp::grad(const Node& node, std::span<const Tensor> dy) const {
   std::vector<Tensor> result(static_cast<size_t>(node.input_count()));
-  if (dy[0].defined()) result[0] = dropout_with(dy[0], node.output(1), node.input_count() > 2 ? node.input(2) : Tensor{}, options_);
+  if (dy[0].defined())
+    result[0] = dropout_with(dy[0], node.output(1), node.input_count() > 2 ? node.input(2) : Tensor{}, options_);
   return result;
 }
 
@@ -62,7 +63,8 @@ void DropoutOp::run_cpu(Launch& launch) const {
             for (int64_t i = 0; i < width; i += 4) {
               const Random4 words = random4(row, static_cast<uint32_t>(i / 4));
               for (int64_t j = 0; j < std::min<int64_t>(4, width - i); ++j)
-                y[i + j] = store_element<T>(load_element(x[i + j]) * (uniform01(words.v[j]) >= p ? scale : Compute<T>{0}));
+                y[i + j] =
+                    store_element<T>(load_element(x[i + j]) * (uniform01(words.v[j]) >= p ? scale : Compute<T>{0}));
             }
           }
         },
@@ -79,7 +81,8 @@ Tensor dropout_with(const Tensor& x, const Tensor& key, const Tensor& samples, D
 }  // namespace
 
 Tensor dropout(const Tensor& x, Dropout options) {
-  if (!(options.p >= 0 && options.p < 1)) throw ConfigError("[dropout] p is " + std::to_string(options.p) + ", wants 0 to below 1");
+  if (!(options.p >= 0 && options.p < 1))
+    throw ConfigError("[dropout] p is " + std::to_string(options.p) + ", wants 0 to below 1");
   if (!x.defined()) throw_shape("dropout", "x is undefined");
   Context& context = x.context();
   return dropout_with(x, context.rng_key(), context.rng_samples(), options);

@@ -71,11 +71,13 @@ void GlobalAvgPool::run_cpu(Launch& launch) const {
       const int64_t tile = row_tile(channels);
       for (int64_t begin = 0; begin < pixels; begin += tile) {
         const T* x = launch.in[0].data<T>() + (image * pixels + begin) * channels;
-        sum_rows(sum, std::min(tile, pixels - begin), channels, [=](int64_t r, int64_t c) { return static_cast<Acc>(x[r * channels + c]); });
+        sum_rows(sum, std::min(tile, pixels - begin), channels,
+                 [=](int64_t r, int64_t c) { return static_cast<Acc>(x[r * channels + c]); });
         for (int64_t c = 0; c < channels; ++c) total[c] += static_cast<double>(sum[c]);
       }
       T* y = launch.out[0].data<T>() + image * channels;
-      for (int64_t c = 0; c < channels; ++c) y[c] = static_cast<T>(static_cast<Acc>(total[c] / static_cast<double>(pixels)));
+      for (int64_t c = 0; c < channels; ++c)
+        y[c] = static_cast<T>(static_cast<Acc>(total[c] / static_cast<double>(pixels)));
     });
   });
 }

@@ -31,7 +31,9 @@ class LayerNormOp final : public OpBase<LayerNormOp> {
   explicit LayerNormOp(Setup setup) : setup_(setup) {}
   std::string_view name() const override { return "layer_norm"; }
   std::vector<Spec> infer(std::span<const Spec> in) const override;
-  size_t workspace(std::span<const Spec> in, Context&) const override { return 2 * scratch_bytes<double>(setup_.width(in[0].shape)); }
+  size_t workspace(std::span<const Spec> in, Context&) const override {
+    return 2 * scratch_bytes<double>(setup_.width(in[0].shape));
+  }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override;
   Saves saves(GradMask) const override { return {GradMask(setup_.has_gamma ? 0b11 : 0b01), GradMask(0b110)}; }
   void run_cpu(Launch& launch) const;
@@ -43,7 +45,8 @@ class LayerNormOp final : public OpBase<LayerNormOp> {
 /// in: x, dy, mean, rstd, [gamma]. out: dgamma, dbeta, and dx when wanted.
 class LayerNormGrad final : public OpBase<LayerNormGrad> {
  public:
-  LayerNormGrad(Setup setup, DType parameters, bool wants_dx) : setup_(setup), parameters_(parameters), wants_dx_(wants_dx) {}
+  LayerNormGrad(Setup setup, DType parameters, bool wants_dx)
+      : setup_(setup), parameters_(parameters), wants_dx_(wants_dx) {}
   std::string_view name() const override { return "layer_norm_grad"; }
   int visible_outputs() const override { return wants_dx_ ? 3 : 2; }
   std::vector<Spec> infer(std::span<const Spec> in) const override;
@@ -60,12 +63,14 @@ std::vector<Spec> LayerNormOp::infer(std::span<const Spec> in) const {
   const Spec& x = in[0];
   if (!is_floating(x.dtype)) throw_not_floating(name(), x.dtype);
   if (setup_.options.axes < 1 || setup_.options.axes > x.shape.rank())
-    throw_shape(name(), "x is " + x.shape.str() + ", a row wants its last " + std::to_string(setup_.options.axes) + " axes");
+    throw_shape(name(),
+                "x is " + x.shape.str() + ", a row wants its last " + std::to_string(setup_.options.axes) + " axes");
   if (x.numel() == 0) throw_shape(name(), "x " + x.shape.str() + " is empty");
   const Shape row = setup_.row_shape(x.shape);
   if (setup_.has_gamma) check_parameter(name(), "gamma", in[1], row, x.dtype);
   if (setup_.has_beta) check_parameter(name(), "beta", in[setup_.has_gamma ? 2 : 1], row, x.dtype);
-  if (setup_.has_gamma && setup_.has_beta && in[1].dtype != in[2].dtype) throw_dtype(name(), "gamma is " + in[1].str() + " but beta is " + in[2].str());
+  if (setup_.has_gamma && setup_.has_beta && in[1].dtype != in[2].dtype)
+    throw_dtype(name(), "gamma is " + in[1].str() + " but beta is " + in[2].str());
   const Spec statistics{compute_dtype(x.dtype), {x.numel() / row.numel()}};
   return {x, statistics, statistics};
 }
@@ -77,7 +82,8 @@ std::vector<Tensor> LayerNormOp::grad(const Node& node, std::span<const Tensor> 
   if (setup_.has_gamma) inputs.push_back(node.input(1));
   const bool affine = node.input_count() > 1;
   const DType parameters = affine ? node.input_spec(1).dtype : compute_dtype(node.input_spec(0).dtype);
-  const std::vector<Tensor> grads = tern::apply(std::make_shared<LayerNormGrad>(setup_, parameters, node.needs(0)), inputs);
+  const std::vector<Tensor> grads =
+      tern::apply(std::make_shared<LayerNormGrad>(setup_, parameters, node.needs(0)), inputs);
   if (node.needs(0)) result[0] = grads[2];
   size_t at = 1;
   if (setup_.has_gamma) result[at++] = grads[0];
@@ -107,7 +113,8 @@ void LayerNormOp::run_cpu(Launch& launch) const {
             const T* x = launch.in[0].data<T>() + r * width;
             T* y = launch.out[0].data<T>() + r * width;
             const double count = static_cast<double>(width);
-            const Acc mean = static_cast<Acc>(sum_run<Acc>(width, [=](int64_t i) { return static_cast<Acc>(x[i]); }) / count);
+            const Acc mean =
+                static_cast<Acc>(sum_run<Acc>(width, [=](int64_t i) { return static_cast<Acc>(x[i]); }) / count);
             const double m2 = sum_run<Acc>(width, [=](int64_t i) {
               const Acc d = static_cast<Acc>(x[i]) - mean;
               return d * d;
@@ -116,7 +123,8 @@ void LayerNormOp::run_cpu(Launch& launch) const {
             means[r] = mean;
             rstds[r] = rstd;
             TERN_INDEPENDENT
-            for (int64_t i = 0; i < width; ++i) y[i] = static_cast<T>((static_cast<Acc>(x[i]) - mean) * rstd * gamma[i] + beta[i]);
+            for (int64_t i = 0; i < width; ++i)
+              y[i] = static_cast<T>((static_cast<Acc>(x[i]) - mean) * rstd * gamma[i] + beta[i]);
           }
         },
         std::max<int64_t>(1, kElementChunk / width));
@@ -151,9 +159,10 @@ struct Backward {
   void row(int64_t r, T* dx) const {
     const T* g = dy + r * width;
     const double count = static_cast<double>(width);
-    const Acc offset = static_cast<Acc>(sum_run<Acc>(width, [&](int64_t i) { return static_cast<Acc>(g[i]) * gamma[i]; }) / count);
-    const Acc slope =
-        static_cast<Acc>(sum_run<Acc>(width, [&](int64_t i) { return static_cast<Acc>(g[i]) * gamma[i] * normal(r, i); }) / count);
+    const Acc offset =
+        static_cast<Acc>(sum_run<Acc>(width, [&](int64_t i) { return static_cast<Acc>(g[i]) * gamma[i]; }) / count);
+    const Acc slope = static_cast<Acc>(
+        sum_run<Acc>(width, [&](int64_t i) { return static_cast<Acc>(g[i]) * gamma[i] * normal(r, i); }) / count);
     TERN_INDEPENDENT
     for (int64_t i = 0; i < width; ++i)
       dx[r * width + i] = static_cast<T>(rstd[r] * (static_cast<Acc>(g[i]) * gamma[i] - offset - normal(r, i) * slope));
@@ -195,8 +204,12 @@ void LayerNormGrad::run_cpu(Launch& launch) const {
     Acc* leaves = scratch.take<Acc>(lanes.count() * 2 * width);
     std::fill(gamma, gamma + width, Acc{1});
     if (setup_.has_gamma) load_parameter(launch.in[4], gamma);
-    const Backward<T> backward{launch.in[0].data<T>(),   launch.in[1].data<T>(), launch.in[2].data<Acc>(),
-                               launch.in[3].data<Acc>(), gamma,                  width};
+    const Backward<T> backward{launch.in[0].data<T>(),
+                               launch.in[1].data<T>(),
+                               launch.in[2].data<Acc>(),
+                               launch.in[3].data<Acc>(),
+                               gamma,
+                               width};
     if (wants_dx_) {
       T* dx = launch.out[2].data<T>();
       for_chunks(
@@ -222,7 +235,8 @@ void LayerNormGrad::run_cpu(Launch& launch) const {
 }  // namespace
 
 Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, LayerNorm options) {
-  if (!(options.eps >= 0)) throw ConfigError("[layer_norm] eps is " + std::to_string(options.eps) + ", wants 0 or more");
+  if (!(options.eps >= 0))
+    throw ConfigError("[layer_norm] eps is " + std::to_string(options.eps) + ", wants 0 or more");
   const Setup setup{options, x.defined() ? x.context().lane_size() : 0, gamma.defined(), beta.defined()};
   std::vector<Tensor> inputs = {x};
   if (gamma.defined()) inputs.push_back(gamma);

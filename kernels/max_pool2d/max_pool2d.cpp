@@ -29,7 +29,9 @@ class MaxPool2dOp final : public OpBase<MaxPool2dOp> {
   void run_cpu(Launch& launch) const;
 
  private:
-  Window window(const Shape& x) const { return make_window("max_pool2d", options_.kernel, options_.stride, options_.padding, x); }
+  Window window(const Shape& x) const {
+    return make_window("max_pool2d", options_.kernel, options_.stride, options_.padding, x);
+  }
   MaxPool2d options_;
   bool with_index_;
 };
@@ -167,7 +169,8 @@ void MaxPool2dGrad::run_cpu(Launch& launch) const {
               const int32_t position = static_cast<int32_t>(w.position(i, j, r, s));
               TERN_INDEPENDENT
               for (int64_t c = 0; c < w.c; ++c)
-                to[c] = static_cast<T>(static_cast<Acc>(to[c]) + (static_cast<int32_t>(chosen[c]) == position ? static_cast<Acc>(g[c]) : Acc{0}));
+                to[c] = static_cast<T>(static_cast<Acc>(to[c]) +
+                                       (static_cast<int32_t>(chosen[c]) == position ? static_cast<Acc>(g[c]) : Acc{0}));
             });
           }
         }

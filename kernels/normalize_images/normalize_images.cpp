@@ -15,7 +15,9 @@ class NormalizeImagesOp final : public OpBase<NormalizeImagesOp> {
   std::string_view name() const override { return "normalize_images"; }
   bool differentiable() const override { return false; }
   std::vector<Spec> infer(std::span<const Spec> in) const override;
-  size_t workspace(std::span<const Spec> in, Context&) const override { return scratch_bytes<double>(kLevels * in[0].shape[-1]); }
+  size_t workspace(std::span<const Spec> in, Context&) const override {
+    return scratch_bytes<double>(kLevels * in[0].shape[-1]);
+  }
   void run_cpu(Launch& launch) const;
 
  private:
@@ -32,7 +34,8 @@ std::vector<Spec> NormalizeImagesOp::infer(std::span<const Spec> in) const {
   const size_t channels = static_cast<size_t>(x[3]);
   if (options_.mean.size() != channels || options_.std.size() != channels)
     throw ConfigError("[normalize_images] " + std::to_string(options_.mean.size()) + " means and " +
-                      std::to_string(options_.std.size()) + " deviations for " + std::to_string(channels) + " channels");
+                      std::to_string(options_.std.size()) + " deviations for " + std::to_string(channels) +
+                      " channels");
   for (double std : options_.std)
     if (!(std > 0)) throw ConfigError("[normalize_images] std " + std::to_string(std) + " wants to be above 0");
   return {{options_.dtype, x}};
@@ -49,7 +52,8 @@ void NormalizeImagesOp::run_cpu(Launch& launch) const {
       for (int64_t c = 0; c < channels; ++c) {
         const float scaled = static_cast<float>(level) / 255.0f;
         const size_t i = static_cast<size_t>(c);
-        table[level * channels + c] = static_cast<T>((scaled - static_cast<float>(options_.mean[i])) / static_cast<float>(options_.std[i]));
+        table[level * channels + c] =
+            static_cast<T>((scaled - static_cast<float>(options_.mean[i])) / static_cast<float>(options_.std[i]));
       }
     T* y = launch.out[0].data<T>();
     for_chunks(launch.context, launch.in[0].numel() / channels, [&](int64_t begin, int64_t end) {

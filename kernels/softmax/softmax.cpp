@@ -24,7 +24,8 @@ class Softmax final : public OpBase<Softmax> {
   }
   Saves saves(GradMask) const override { return {{}, GradMask(1)}; }
   void run_cpu(Launch& launch) const {
-    map_log_softmax(launch, name(), launch.in[0].shape().normalize_axis(axis_), [](double log_p) { return std::exp(log_p); });
+    map_log_softmax(launch, name(), launch.in[0].shape().normalize_axis(axis_),
+                    [](double log_p) { return std::exp(log_p); });
   }
 
  private:

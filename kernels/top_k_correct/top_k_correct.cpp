@@ -25,8 +25,10 @@ class TopKCorrect final : public OpBase<TopKCorrect> {
 
 std::vector<Spec> TopKCorrect::infer(std::span<const Spec> in) const {
   if (!is_floating(in[0].dtype)) throw_not_floating(name(), in[0].dtype);
-  if (in[0].shape.rank() != 2 || in[0].numel() == 0) throw_shape(name(), "logits are " + in[0].shape.str() + ", wants [N,C], not empty");
-  if (in[1] != Spec{DType::i64, {in[0].shape[0]}}) throw_shape(name(), "labels are " + in[1].str() + " for logits " + in[0].shape.str());
+  if (in[0].shape.rank() != 2 || in[0].numel() == 0)
+    throw_shape(name(), "logits are " + in[0].shape.str() + ", wants [N,C], not empty");
+  if (in[1] != Spec{DType::i64, {in[0].shape[0]}})
+    throw_shape(name(), "labels are " + in[1].str() + " for logits " + in[0].shape.str());
   return {{DType::u8, {in[0].shape[0]}}};
 }
 
@@ -53,7 +55,8 @@ void TopKCorrect::run_cpu(Launch& launch) const {
     for_chunks(
         launch.context, rows,
         [&](int64_t begin, int64_t end) {
-          for (int64_t r = begin; r < end; ++r) correct[r] = is_correct(x + r * classes, classes, labels[r], k_) ? 1 : 0;
+          for (int64_t r = begin; r < end; ++r)
+            correct[r] = is_correct(x + r * classes, classes, labels[r], k_) ? 1 : 0;
         },
         std::max<int64_t>(1, kElementChunk / classes));
   });
