@@ -19,7 +19,8 @@ void for_conv_products(const Shape& x, const Shape& w, const Shape& y, const Con
               const int64_t j = q * o.stride.w - o.padding.w + s * o.dilation.w;
               if (i < 0 || i >= x[1] || j < 0 || j >= x[2]) continue;
               for (int64_t c = 0; c < w[3]; ++c)
-                visit(((n * y[1] + p) * y[2] + q) * y[3] + k, ((n * x[1] + i) * x[2] + j) * x[3] + k / filters * w[3] + c,
+                visit(((n * y[1] + p) * y[2] + q) * y[3] + k,
+                      ((n * x[1] + i) * x[2] + j) * x[3] + k / filters * w[3] + c,
                       ((k * w[1] + r) * w[2] + s) * w[3] + c);
             }
 }

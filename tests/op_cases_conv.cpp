@@ -58,7 +58,8 @@ void add_rows(std::vector<OpCase>& rows, const std::string& variant, const Conv2
 std::vector<OpCase> conv_cases() {
   std::vector<OpCase> rows;
   add_rows(rows, "3x3", {.padding = 1},
-           {{{2, 8, 8, 5}, 7, 3, 3}, {{1, 1, 1, 1}, 1, 3, 3}, {{3, 17, 3, 3}, 33, 3, 3}, {{1, 3, 31, 17}, 16, 3, 3}}, true);
+           {{{2, 8, 8, 5}, 7, 3, 3}, {{1, 1, 1, 1}, 1, 3, 3}, {{3, 17, 3, 3}, 33, 3, 3}, {{1, 3, 31, 17}, 16, 3, 3}},
+           true);
   add_rows(rows, "valid", {}, {{{2, 5, 9, 4}, 6, 3, 2}, {{1, 6, 5, 3}, 17, 5, 5}});
   add_rows(rows, "5x5", {.padding = 2}, {{{2, 7, 6, 3}, 31, 5, 5}}, true);
   add_rows(rows, "1x1", {}, {{{3, 3, 5, 17}, 9, 1, 1}}, true);

@@ -17,8 +17,7 @@ namespace {
 void check_dtypes(std::string_view op, std::span<const Spec> in) {
   if (!is_floating(in[0].dtype)) throw_not_floating(op, in[0].dtype);
   for (const Spec& spec : in)
-    if (spec.dtype != in[0].dtype)
-      throw_dtype(op, "got " + in[0].str() + " and " + spec.str() + ", wants one dtype");
+    if (spec.dtype != in[0].dtype) throw_dtype(op, "got " + in[0].str() + " and " + spec.str() + ", wants one dtype");
 }
 
 /// Calls `f(T{})` for the dtypes that run as plain loops.
@@ -54,8 +53,8 @@ class Conv2dOp final : public OpBase<Conv2dOp> {
     ThreadPool& pool = l.context.pool();
     if (l.in[0].dtype() == DType::f32) {
       const float* bias = l.in.size() > 2 ? l.in[2].data<float>() : nullptr;
-      return conv2d_f32(shape, l.in[0].data<float>(), l.in[1].data<float>(), bias, l.out[0].data<float>(),
-                        l.workspace, pool);
+      return conv2d_f32(shape, l.in[0].data<float>(), l.in[1].data<float>(), bias, l.out[0].data<float>(), l.workspace,
+                        pool);
     }
     dispatch_loops(name(), l.in[0].dtype(), [&](auto t) {
       using T = decltype(t);
@@ -103,8 +102,8 @@ class Conv2dDgrad final : public OpBase<Conv2dDgrad> {
     const ConvShape shape = shape_of(l.in[0].spec(), l.in[1].spec());
     ThreadPool& pool = l.context.pool();
     if (l.in[0].dtype() == DType::f32)
-      return conv2d_dgrad_f32(shape, l.in[0].data<float>(), l.in[1].data<float>(), l.out[0].data<float>(),
-                              l.workspace, pool);
+      return conv2d_dgrad_f32(shape, l.in[0].data<float>(), l.in[1].data<float>(), l.out[0].data<float>(), l.workspace,
+                              pool);
     dispatch_loops(name(), l.in[0].dtype(), [&](auto t) {
       using T = decltype(t);
       conv2d_dgrad_loops(shape, l.in[0].data<T>(), l.in[1].data<T>(), l.out[0].data<T>(), pool);
@@ -191,8 +190,8 @@ class Conv2dWgrad final : public OpBase<Conv2dWgrad> {
     if (x.shape.rank() != 4) throw_shape(name(), "x is " + x.shape.str() + ", wants [N,H,W,C]");
     if (dy.shape.rank() != 4) throw_shape(name(), "dy is " + dy.shape.str() + ", wants [N,P,Q,K]");
     if (options_.groups < 1 || x.shape[3] % options_.groups != 0)
-      throw_shape(name(), "x has C=" + std::to_string(x.shape[3]) + ", wants a multiple of groups=" +
-                              std::to_string(options_.groups));
+      throw_shape(name(), "x has C=" + std::to_string(x.shape[3]) +
+                              ", wants a multiple of groups=" + std::to_string(options_.groups));
     const Shape w{dy.shape[3], filter_.h, filter_.w, x.shape[3] / options_.groups};
     const ConvShape shape = conv_shape(name(), x.shape, w, options_);
     if (dy.shape != shape.y_shape())

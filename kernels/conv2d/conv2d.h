@@ -18,7 +18,7 @@ struct Conv2d {
 ///   x [N,H,W,C]  w [K,R,S,C/groups]  bias [K]  ->  y [N,P,Q,K], dtype of x
 ///   P = (H + 2*padding.h - dilation.h*(R-1) - 1) / stride.h + 1, likewise Q.
 /// f32, f64, f16, bf16. Accumulates in f32 (f64 for f64) as one chain of fused multiply-adds an element, which starts
-/// with the bias and runs over r, s, c: an element's bits do not depend on the batch around it.
+/// with the bias and runs over r, s, c without the taps that fall on padding: its bits do not depend on the batch.
 /// Throws ShapeError when ranks, channels or groups do not fit, an extent is 0, or the filter is larger than the padded
 /// picture; DTypeError when dtypes differ; ConfigError for an option out of range.
 Tensor conv2d(const Tensor& x, const Tensor& w, const Conv2d& options = {});

@@ -13,8 +13,8 @@ namespace tern {
 /// Each function wants `bytes` of scratch memory, aligned to a cache line, for the same shape.
 size_t conv2d_f32_workspace(const ConvShape& shape);
 /// `bias` may be null.
-void conv2d_f32(const ConvShape& shape, const float* x, const float* w, const float* bias, float* y, std::span<std::byte> scratch,
-                ThreadPool& pool);
+void conv2d_f32(const ConvShape& shape, const float* x, const float* w, const float* bias, float* y,
+                std::span<std::byte> scratch, ThreadPool& pool);
 
 size_t conv2d_dgrad_f32_workspace(const ConvShape& shape);
 void conv2d_dgrad_f32(const ConvShape& shape, const float* dy, const float* w, float* dx, std::span<std::byte> scratch,

@@ -51,8 +51,8 @@ void Block(const float* const* pixels, const TapSteps& taps, const float* HWY_RE
   using Vec = hn::Vec<decltype(kF32)>;
   const int64_t lanes = VectorLanes();
   Vec sum[Q][V];
-  TERN_UNROLL for (int i = 0; i < Q; ++i)
-    TERN_UNROLL for (int v = 0; v < V; ++v) sum[i][v] = hn::LoadU(kF32, start + v * lanes);
+  TERN_UNROLL for (int i = 0; i < Q; ++i) TERN_UNROLL for (int v = 0; v < V; ++v) sum[i][v] =
+      hn::LoadU(kF32, start + v * lanes);
   for (int64_t r = 0; r < taps.rows; ++r) {
     for (int64_t s = 0; s < taps.cols; ++s) {
       const int64_t offset = r * taps.row_step + s * taps.col_step;
@@ -71,8 +71,8 @@ void Block(const float* const* pixels, const TapSteps& taps, const float* HWY_RE
     weights += taps.weight_gap;
   }
   if (valid == V * lanes) {
-    TERN_UNROLL for (int i = 0; i < Q; ++i)
-      TERN_UNROLL for (int v = 0; v < V; ++v) hn::StoreU(sum[i][v], kF32, results[i] + v * lanes);
+    TERN_UNROLL for (int i = 0; i < Q; ++i) TERN_UNROLL for (int v = 0; v < V; ++v)
+        hn::StoreU(sum[i][v], kF32, results[i] + v * lanes);
   } else {
     const auto mask = hn::FirstN(kF32, static_cast<size_t>(valid - (V - 1) * lanes));
     TERN_UNROLL for (int i = 0; i < Q; ++i) {
@@ -82,7 +82,8 @@ void Block(const float* const* pixels, const TapSteps& taps, const float* HWY_RE
   }
 }
 
-using BlockFunction = void (*)(const float* const*, const TapSteps&, const float*, const float*, float* const*, int64_t);
+using BlockFunction = void (*)(const float* const*, const TapSteps&, const float*, const float*, float* const*,
+                               int64_t);
 
 template <int V, int... I>
 constexpr std::array<BlockFunction, sizeof...(I)> MakeBlocks(std::integer_sequence<int, I...>) {
@@ -91,8 +92,8 @@ constexpr std::array<BlockFunction, sizeof...(I)> MakeBlocks(std::integer_sequen
 constexpr auto kBlocks1 = MakeBlocks<1>(std::make_integer_sequence<int, kMaxPixels>());
 constexpr auto kBlocks2 = MakeBlocks<2>(std::make_integer_sequence<int, kMaxPixels>());
 
-/// Block `b` of the result channels of a rectangle of pixels in every image of the band. All of them read the same taps,
-/// none from padding.
+/// Block `b` of the result channels of a rectangle of pixels in every image of the band. All of them read the same
+/// taps, none from padding.
 void Rectangle(const Correlation& job, const Band& band, const AxisRun& rows, const AxisRun& cols, int64_t b) {
   const int64_t channels = job.source_c(), width = 2 * VectorLanes();
   const int64_t blocks = (job.group_out + width - 1) / width;
@@ -124,7 +125,8 @@ void Rectangle(const Correlation& job, const Band& band, const AxisRun& rows, co
       const int64_t h = i * job.rows.stride + top, w = j * job.cols.stride + left;
       at[pixel] = job.source + ((n * job.source_h + h) * job.source_w + w) * channels + group * job.group_in;
       const int64_t p = job.rows.first + i * job.rows.spacing, q = job.cols.first + j * job.cols.spacing;
-      out[pixel] = job.result + ((n * job.result_h + p) * job.result_w + q) * job.result_c() + group * job.group_out + first_out;
+      out[pixel] =
+          job.result + ((n * job.result_h + p) * job.result_w + q) * job.result_c() + group * job.group_out + first_out;
       if (++j == cols.end) {
         j = cols.begin;
         if (++i == rows.end) i = rows.begin, ++n;

@@ -17,8 +17,8 @@
 #define TERN_WGRAD_F32_ONCE
 namespace tern {
 
-/// The weight gradient of every lane, in panels [lanes, groups, blocks, R, S, C/groups, width]: `width` filters lie side
-/// by side, so that a register holds one weight of several filters.
+/// The weight gradient of every lane, in panels [lanes, groups, blocks, R, S, C/groups, width]: `width` filters lie
+/// side by side, so that a register holds one weight of several filters.
 struct WgradJob {
   ConvShape shape;
   Lanes lanes;
@@ -26,11 +26,18 @@ struct WgradJob {
   const float* dy = nullptr;
   float* panels = nullptr;
   int64_t width = 0;
+  int64_t tiles = 1;  ///< that the channels are cut into
   int64_t chunk = 1;  ///< images whose pixels make one chain
 
   int64_t blocks() const { return (shape.group_k() + width - 1) / width; }
   int64_t panel() const { return shape.r * shape.s * shape.group_c() * width; }
   int64_t lane_floats() const { return shape.options.groups * blocks() * panel(); }
+};
+
+/// Some channel tiles of one tap of one block of filters.
+struct TapTiles {
+  int64_t block = 0, r = 0, s = 0;
+  int64_t first_tile = 0, last_tile = 0;
 };
 
 /// The pixels that meet one tap of the filter: strides are in floats.
@@ -53,6 +60,7 @@ const hn::ScalableTag<float> kF32;
 // Accumulators are kMaxChannels x 2 vectors; with two vectors of dy and a broadcast they fill 16 or 32 registers.
 constexpr int kMaxChannels = HWY_TARGET == HWY_AVX2 ? 6 : 12;
 
+inline int64_t MaxChannels() { return kMaxChannels; }
 inline int64_t WgradLanes() { return static_cast<int64_t>(hn::Lanes(kF32)); }
 
 /// Q channels of x against V vectors of filters, the last cut off by `mask` where kMasked: one chain over the pixels,
@@ -63,8 +71,7 @@ void Tile(const PixelWalk& walk, const float* x, const float* dy, int64_t valid,
   const int64_t lanes = WgradLanes();
   const auto mask = hn::FirstN(kF32, static_cast<size_t>(valid - (V - 1) * lanes));
   Vec sum[Q][V];
-  TERN_UNROLL for (int i = 0; i < Q; ++i)
-    TERN_UNROLL for (int v = 0; v < V; ++v) sum[i][v] = hn::Zero(kF32);
+  TERN_UNROLL for (int i = 0; i < Q; ++i) TERN_UNROLL for (int v = 0; v < V; ++v) sum[i][v] = hn::Zero(kF32);
   for (int64_t n = 0; n < walk.images; ++n) {
     for (int64_t p = 0; p < walk.rows; ++p) {
       const float* x_at = x + n * walk.x_image + p * walk.x_row;
@@ -101,13 +108,13 @@ constexpr std::array<std::array<TileFunction, kMaxChannels>, 4> kTiles = {
     MakeTiles<1, false>(Channels()), MakeTiles<1, true>(Channels()), MakeTiles<2, false>(Channels()),
     MakeTiles<2, true>(Channels())};
 
-/// One tap of one block of filters, all channels, over the images [begin, end).
-void Tap(const WgradJob& job, int64_t block, int64_t r, int64_t s, int64_t begin, int64_t end, bool add, float* panel) {
+/// The channel tiles [first_tile, last_tile) of one tap of one block of filters, over the images [begin, end).
+void Tap(const WgradJob& job, const TapTiles& tap, int64_t begin, int64_t end, bool add, float* panel) {
   const ConvShape& c = job.shape;
   const Conv2d& o = c.options;
-  const int64_t group = block / job.blocks(), first_k = block % job.blocks() * job.width;
+  const int64_t group = tap.block / job.blocks(), first_k = tap.block % job.blocks() * job.width;
   const int64_t valid = std::min(job.width, c.group_k() - first_k), lanes = WgradLanes();
-  const int64_t offset_h = r * o.dilation.h - o.padding.h, offset_w = s * o.dilation.w - o.padding.w;
+  const int64_t offset_h = tap.r * o.dilation.h - o.padding.h, offset_w = tap.s * o.dilation.w - o.padding.w;
   const ValidRange p = valid_outputs(c.p, c.h, o.stride.h, offset_h);
   const ValidRange q = valid_outputs(c.q, c.w, o.stride.w, offset_w);
   const PixelWalk walk{.images = p.begin < p.end && q.begin < q.end ? end - begin : 0,
@@ -128,9 +135,8 @@ void Tap(const WgradJob& job, int64_t block, int64_t r, int64_t s, int64_t begin
   }
   const int vectors = valid <= lanes ? 1 : 2;
   const auto& tiles = kTiles[static_cast<size_t>(2 * (vectors - 1) + (valid == vectors * lanes ? 0 : 1))];
-  const int64_t count = (c.group_c() + kMaxChannels - 1) / kMaxChannels;
-  for (int64_t tile = 0; tile < count; ++tile) {
-    const int64_t from = tile * c.group_c() / count, to = (tile + 1) * c.group_c() / count;
+  for (int64_t tile = tap.first_tile; tile < tap.last_tile; ++tile) {
+    const int64_t from = tile * c.group_c() / job.tiles, to = (tile + 1) * c.group_c() / job.tiles;
     tiles[static_cast<size_t>(to - from - 1)](walk, x + from, dy, valid, add, panel + from * job.width);
   }
 }
@@ -145,26 +151,32 @@ namespace tern {
 namespace {
 
 HWY_EXPORT(WgradLanes);
+HWY_EXPORT(MaxChannels);
 HWY_EXPORT(Tap);
 
-constexpr int64_t kMaxWidth = 32;     // no target's two vectors are wider
+constexpr int64_t kMaxWidth = 32;      // no target's two vectors are wider
 constexpr int64_t kChainPixels = 256;  // long enough to hide the panel's traffic, short enough to stay accurate
 
 int64_t most_panel_floats(const ConvShape& s) {
   return s.options.groups * ((s.group_k() + kMaxWidth - 1) / kMaxWidth * kMaxWidth) * s.r * s.s * s.group_c();
 }
 
-/// The taps [begin, end) of one lane, numbered through all blocks. Images are outermost: they stay in the second-level
-/// cache while every tap passes over them.
-void run_taps(const WgradJob& job, int64_t lane, int64_t begin, int64_t end) {
+/// The tiles [begin, end) of one lane, numbered through all taps of all blocks. Images are outermost: they stay in the
+/// second-level cache while every tap passes over them.
+void run_tiles(const WgradJob& job, int64_t lane, int64_t begin, int64_t end) {
   const int64_t taps = job.shape.r * job.shape.s;
   const int64_t first = job.lanes.begin(lane), last = job.lanes.end(lane);
   for (int64_t image = first; image < last; image += job.chunk) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t tap = i % taps;
-      float* panel = job.panels + lane * job.lane_floats() + i * job.shape.group_c() * job.width;
-      HWY_DYNAMIC_DISPATCH(Tap)(job, i / taps, tap / job.shape.s, tap % job.shape.s, image,
-                                std::min(last, image + job.chunk), image != first, panel);
+    TapTiles tap;
+    for (int64_t i = begin; i < end; i += tap.last_tile - tap.first_tile) {
+      const int64_t index = i / job.tiles;
+      tap = {.block = index / taps,
+             .r = index % taps / job.shape.s,
+             .s = index % job.shape.s,
+             .first_tile = i % job.tiles};
+      tap.last_tile = std::min(job.tiles, tap.first_tile + end - i);
+      float* panel = job.panels + lane * job.lane_floats() + index * job.shape.group_c() * job.width;
+      HWY_DYNAMIC_DISPATCH(Tap)(job, tap, image, std::min(last, image + job.chunk), image != first, panel);
     }
   }
 }
@@ -196,15 +208,17 @@ void conv2d_wgrad_f32(const ConvShape& shape, int64_t lane_size, const float* x,
   WgradJob job{.shape = shape, .lanes = {shape.n, lane_size}, .x = x, .dy = dy};
   job.panels = Scratch(scratch).take<float>(0);
   job.width = 2 * HWY_DYNAMIC_DISPATCH(WgradLanes)();
+  const int64_t most = HWY_DYNAMIC_DISPATCH(MaxChannels)();
+  job.tiles = (shape.group_c() + most - 1) / most;
   job.chunk = std::max<int64_t>(1, kChainPixels / (shape.p * shape.q));
 
   // As few parts as keep all threads busy: each part reads all of its lane's pictures.
-  const int64_t blocks = shape.options.groups * job.blocks(), taps = blocks * shape.r * shape.s;
+  const int64_t blocks = shape.options.groups * job.blocks(), tiles = blocks * shape.r * shape.s * job.tiles;
   const int64_t lanes = job.lanes.count();
-  const int64_t parts = std::min<int64_t>(taps, pool.threads() / std::gcd<int64_t>(pool.threads(), lanes));
+  const int64_t parts = std::min<int64_t>(tiles, pool.threads() / std::gcd<int64_t>(pool.threads(), lanes));
   pool.parallel_for(lanes * parts, [&](int64_t task) {
     const int64_t part = task % parts;
-    run_taps(job, task / parts, part * taps / parts, (part + 1) * taps / parts);
+    run_tiles(job, task / parts, part * tiles / parts, (part + 1) * tiles / parts);
   });
   pool.parallel_for(blocks, [&](int64_t block) { reduce_panel(job, block, dw); });
 }
