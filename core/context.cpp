@@ -1,6 +1,7 @@
 #include "core/context.h"
 
 #include "core/error.h"
+#include "core/recorder.h"
 #include "core/tensor.h"
 #include "core/thread_pool.h"
 
@@ -33,6 +34,11 @@ void Context::set_rng_key(uint64_t seed, uint64_t step) {
   int64_t* key = random_->key.data<int64_t>();
   key[0] = static_cast<int64_t>(seed);
   key[1] = static_cast<int64_t>(step);
+}
+
+void Context::enter_phase(std::string_view phase) {
+  clock_.enter(phase);
+  if (recorder_) recorder_->record_phase(phase);
 }
 
 const Tensor& Context::rng_samples() const { return random_->samples; }

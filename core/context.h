@@ -5,6 +5,7 @@
 
 #include "core/allocator.h"
 #include "core/device.h"
+#include "core/phase_clock.h"
 
 namespace tern {
 
@@ -56,6 +57,11 @@ class Context {
   const Tensor& rng_samples() const;
   void set_rng_samples(const Tensor& samples);
 
+  /// Where the time goes: enter_phase("backward") inside a step is recorded, so that replays are timed alike.
+  void enter_phase(std::string_view phase);
+  const PhaseClock& clock() const { return clock_; }
+  void reset_clock() { clock_.reset(); }
+
   Recorder* recorder() const { return recorder_; }
   void set_recorder(Recorder* recorder) { recorder_ = recorder; }
   /// Numbers tape nodes and storages in the order of their making.
@@ -70,6 +76,7 @@ class Context {
   Allocator allocator_;
   std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<RandomState> random_;
+  PhaseClock clock_;
   Recorder* recorder_ = nullptr;
   bool grad_enabled_ = true;
   bool defer_statistics_ = false;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <unordered_map>
+#include <utility>
 
 #include "core/error.h"
 #include "core/memory_plan.h"
@@ -33,6 +34,7 @@ struct Instruction {
   std::vector<Ref> in, out;
   size_t workspace;
   std::vector<size_t> overwritten;  // outside values that it writes in place
+  std::string_view phase;           // entered before it runs; empty: goes on
 };
 
 /// Turns the ops of one eager run into instructions over values.
@@ -40,7 +42,7 @@ class PlanRecorder final : public Recorder {
  public:
   void record(const Event& event) override {
     const int now = static_cast<int>(instructions.size());
-    Instruction instruction{event.op, {}, {}, event.workspace, {}};
+    Instruction instruction{event.op, {}, {}, event.workspace, {}, std::exchange(phase_, {})};
     for (const Tensor& input : event.inputs) instruction.in.push_back(refer(input, now));
     for (size_t i = 0; i < event.outputs.size(); ++i) {
       const Tensor& output = event.outputs[i];
@@ -56,6 +58,8 @@ class PlanRecorder final : public Recorder {
     instructions.push_back(std::move(instruction));
   }
 
+  void record_phase(std::string_view phase) override { phase_ = phase; }
+
   Ref refer(const Tensor& tensor, int now) {
     const auto [it, outside] = ids_.try_emplace(tensor.storage()->id(), values.size());
     if (outside) values.push_back({tensor.storage(), {}, "", {}});
@@ -69,6 +73,7 @@ class PlanRecorder final : public Recorder {
 
  private:
   std::unordered_map<uint64_t, size_t> ids_;  // Storage::id() -> value
+  std::string_view phase_;                    // entered since the last instruction
 };
 
 /// Puts a recorder into the context while it lives.
@@ -120,6 +125,7 @@ class Plan {
     const bool poison = context_.options().poison;
     for (size_t i = 0; i < instructions_.size(); ++i) {
       Launch launch{context_, launches_[i].in, launches_[i].out, launches_[i].workspace};
+      if (!instructions_[i].phase.empty()) context_.enter_phase(instructions_[i].phase);
       if (poison && !launch.workspace.empty()) std::memset(launch.workspace.data(), 0xff, launch.workspace.size());
       instructions_[i].op->run(launch);
       for (size_t value : instructions_[i].overwritten) values_[value].outside->bump_version();

@@ -2,6 +2,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "core/op.h"
@@ -20,6 +21,8 @@ class Recorder {
   };
   virtual ~Recorder() = default;
   virtual void record(const Event& event) = 0;
+  /// The ops that follow belong to this phase of Context::clock().
+  virtual void record_phase(std::string_view phase) = 0;
 };
 
 }  // namespace tern
