@@ -1,0 +1,161 @@
+#include "nn/network.h"
+
+#include <map>
+
+#include "core/error.h"
+#include "kernels/ops.h"
+#include "nn/batch_norm.h"
+
+namespace tern::nn {
+namespace {
+
+Lambda::Function activation_of(const std::string& type) {
+  if (type == "relu") return [](const Tensor& x) { return relu(x); };
+  if (type == "gelu") return [](const Tensor& x) { return gelu(x); };
+  if (type == "gelu_tanh") return [](const Tensor& x) { return gelu(x, {.approximate = Gelu::tanh}); };
+  if (type == "silu") return [](const Tensor& x) { return silu(x); };
+  if (type == "sigmoid") return [](const Tensor& x) { return sigmoid(x); };
+  if (type == "tanh") return [](const Tensor& x) { return tanh(x); };
+  return {};
+}
+
+/// Turns layer specs into modules, following the extents of what flows through.
+class Builder {
+ public:
+  Builder(Context& context, InputShape input) : context_(context), shape_{1, input.height, input.width, input.channels} {}
+
+  /// Of one picture behind the layers built so far.
+  const Shape& shape() const { return shape_; }
+
+  std::unique_ptr<Sequential> build(const std::vector<LayerSpec>& layers, const std::string& prefix) {
+    auto sequence = std::make_unique<Sequential>();
+    for (size_t i = 0; i < layers.size(); ++i) {
+      const LayerSpec& layer = layers[i];
+      std::string name = layer.name;
+      if (name.empty()) name = layer.type + std::to_string(++unnamed_[layer.type]);
+      at_ = "[model] layer '" + prefix + name + "' (" + layer.type + ")";
+      const bool fuse_relu = layer.type == "batch_norm" && i + 1 < layers.size() && layers[i + 1].type == "relu";
+      sequence->add(name, make(layer, prefix + name + ".", fuse_relu));
+      if (fuse_relu) ++i;
+    }
+    return sequence;
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& what) const { throw ConfigError(at_ + " " + what); }
+  void want(bool holds, const std::string& what) const {
+    if (!holds) fail(what);
+  }
+  void want_picture() const { want(shape_.rank() == 4, "wants a picture [N, H, W, C], gets " + shape_.str()); }
+
+  int64_t window(int axis, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation) const {
+    want(kernel > 0 && stride > 0 && padding >= 0 && dilation > 0, "wants kernel, stride and dilation over 0, padding not under 0");
+    const int64_t room = shape_[axis] + 2 * padding - dilation * (kernel - 1) - 1;
+    want(room >= 0, "does not fit its input " + shape_.str());
+    return room / stride + 1;
+  }
+
+  std::unique_ptr<Module> make(const LayerSpec& layer, const std::string& prefix, bool fuse_relu) {
+    if (layer.type == "conv2d") return make_conv2d(layer);
+    if (layer.type == "linear") return make_linear(layer);
+    if (layer.type == "batch_norm")
+      return std::make_unique<BatchNorm>(
+          context_, shape_[-1], BatchNormOptions{.eps = layer.eps.value_or(1e-5), .momentum = layer.momentum, .relu = fuse_relu});
+    if (layer.type == "layer_norm") return std::make_unique<LayerNorm>(context_, shape_[-1], layer.eps.value_or(1e-5));
+    if (layer.type == "max_pool" || layer.type == "avg_pool") return make_pool(layer);
+    if (layer.type == "global_avg_pool") {
+      want_picture();
+      shape_ = {1, shape_[3]};
+      return std::make_unique<Lambda>([](const Tensor& x) { return global_avg_pool(x); });
+    }
+    if (layer.type == "flatten") {
+      shape_ = {1, shape_.numel()};
+      return std::make_unique<Lambda>(flatten_as_pytorch);
+    }
+    if (layer.type == "dropout") {
+      want(layer.p >= 0 && layer.p < 1, "wants p in [0, 1), got " + std::to_string(layer.p));
+      return std::make_unique<Dropout>(layer.p, dropouts_++);
+    }
+    if (layer.type == "residual") return make_residual(layer, prefix);
+    if (auto activation = activation_of(layer.type)) return std::make_unique<Lambda>(std::move(activation));
+    fail("is of no known type");
+  }
+
+  std::unique_ptr<Module> make_conv2d(const LayerSpec& layer) {
+    want_picture();
+    want(layer.out > 0, "wants 'out', the number of its channels");
+    want(layer.groups > 0 && shape_[3] % layer.groups == 0 && layer.out % layer.groups == 0,
+         "has groups " + std::to_string(layer.groups) + " that do not divide its channels " + std::to_string(shape_[3]) + " and " + std::to_string(layer.out));
+    const Pair stride = layer.stride.value_or(1);
+    const int64_t in = shape_[3];
+    shape_ = {1, window(1, layer.kernel.h, stride.h, layer.padding.h, layer.dilation.h),
+              window(2, layer.kernel.w, stride.w, layer.padding.w, layer.dilation.w), layer.out};
+    const tern::Conv2d options{.stride = stride, .padding = layer.padding, .dilation = layer.dilation, .groups = layer.groups};
+    return std::make_unique<Conv2d>(context_, in, layer.out, layer.kernel, options, layer.bias);
+  }
+
+  std::unique_ptr<Module> make_linear(const LayerSpec& layer) {
+    want(layer.out > 0, "wants 'out', the number of its features");
+    want(shape_.rank() == 2, "wants features [N, C], gets " + shape_.str() + ": put flatten or global_avg_pool in front");
+    const int64_t in = shape_[1];
+    shape_ = {1, layer.out};
+    return std::make_unique<Linear>(context_, in, layer.out, layer.bias);
+  }
+
+  std::unique_ptr<Module> make_pool(const LayerSpec& layer) {
+    want_picture();
+    const Pair stride = layer.stride.value_or(layer.kernel);
+    want(layer.kernel.h == layer.kernel.w && stride.h == stride.w && layer.padding.h == layer.padding.w,
+         "wants one number each for kernel, stride and padding");
+    const int64_t kernel = layer.kernel.h, padding = layer.padding.h;
+    shape_ = {1, window(1, kernel, stride.h, padding, 1), window(2, kernel, stride.w, padding, 1), shape_[3]};
+    want(2 * padding <= kernel, "wants padding of at most half its kernel");
+    if (layer.type == "max_pool") {
+      const MaxPool2d options{.kernel = kernel, .stride = stride.h, .padding = padding};
+      return std::make_unique<Lambda>([options](const Tensor& x) { return max_pool2d(x, options); });
+    }
+    const AvgPool2d options{.kernel = kernel, .stride = stride.h, .padding = padding};
+    return std::make_unique<Lambda>([options](const Tensor& x) { return avg_pool2d(x, options); });
+  }
+
+  std::unique_ptr<Module> make_residual(const LayerSpec& layer, const std::string& prefix) {
+    const std::string at = at_;
+    const Shape before = shape_;
+    auto body = build(layer.body, prefix);
+    const Shape after = shape_;
+    shape_ = before;
+    auto shortcut = build(layer.shortcut, prefix);
+    at_ = at;
+    want(shape_ == after, "has branches of different shapes: body " + after.str() + ", shortcut " + shape_.str());
+    auto activation = activation_of(layer.activation);
+    want(layer.activation.empty() || activation, "has no activation '" + layer.activation + "'");
+    return std::make_unique<Residual>(std::move(body), std::move(shortcut), std::move(activation));
+  }
+
+  Context& context_;
+  Shape shape_;  // of one picture's activations
+  std::string at_;
+  std::map<std::string, int> unnamed_;
+  uint32_t dropouts_ = 0;
+};
+
+void refuse_equal_names(Module& network) {
+  std::map<std::string, int> seen;
+  for (const Parameter& parameter : network.parameters())
+    if (seen[parameter.name]++) throw ConfigError("[model] two layers have a tensor '" + parameter.name + "': give them different names");
+}
+
+}  // namespace
+
+std::unique_ptr<Network> build_network(Context& context, const std::vector<LayerSpec>& layers, InputShape input,
+                                       uint64_t seed, InitScheme init) {
+  if (layers.empty()) throw ConfigError("[model] has no layers");
+  Builder builder(context, input);
+  auto sequence = builder.build(layers, "");
+  auto network = std::make_unique<Network>(std::move(*sequence), builder.shape());
+  refuse_equal_names(*network);
+  initialize(network->parameters(), seed, init);
+  return network;
+}
+
+}  // namespace tern::nn

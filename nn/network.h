@@ -1,0 +1,67 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nn/init.h"
+#include "nn/layers.h"
+
+namespace tern::nn {
+
+/// One layer of a network as data: what presets and networks written in JSON are made of. Input extents follow from
+/// the layer in front.
+struct LayerSpec {
+  /// conv2d, linear, batch_norm, layer_norm, relu, gelu, gelu_tanh, silu, sigmoid, tanh, max_pool, avg_pool,
+  /// global_avg_pool, flatten, dropout, residual
+  std::string type = {};
+  std::string name = {};  ///< prefix of its tensors in weights files; empty: the type and a number ("conv2d3")
+
+  int64_t out = 0;                            ///< conv2d: channels; linear: features
+  Pair kernel = 0;             ///< conv2d and pools
+  std::optional<Pair> stride = {};  ///< conv2d: 1 by default; pools: the kernel
+  Pair padding = 0;
+  Pair dilation = 1;
+  int64_t groups = 1;
+  bool bias = true;                           ///< conv2d, linear
+  std::optional<double> eps = {};                  ///< norms: 1e-5
+  double momentum = 0.1;                      ///< batch_norm
+  double p = 0.5;                             ///< dropout
+  std::vector<LayerSpec> body = {};                ///< residual: the branch with weights
+  std::vector<LayerSpec> shortcut = {};            ///< residual: the other one; empty is the identity
+  std::string activation = {};                     ///< residual: after the sum; empty is none
+};
+
+/// A picture's extents as a network takes it.
+struct InputShape {
+  int64_t height = 32, width = 32, channels = 3;
+};
+
+/// Options of the presets; the ones a preset does not have are refused by network_preset.
+struct PresetOptions {
+  int64_t classes = 10;
+  std::optional<int> convs_per_block;  ///< cifar-cnn: 2 (the seed's code) or 1 (its description)
+  std::optional<double> dropout;       ///< cifar-cnn: 0.5
+};
+
+/// Layers of "cifar-cnn", "lenet" or "resnet18" (see docs; names as in the plain PyTorch modules). Throws ConfigError
+/// naming the presets, or the option that the preset does not have.
+std::vector<LayerSpec> network_preset(const std::string& name, const PresetOptions& options = {});
+
+/// A network and the extents of what it gives for one picture.
+class Network final : public Sequential {
+ public:
+  Network(Sequential layers, Shape output) : Sequential(std::move(layers)), output_shape_(output) {}
+  const Shape& output_shape() const { return output_shape_; }
+
+ private:
+  Shape output_shape_;
+};
+
+/// A network with its initialised parameters. A BatchNorm followed by relu becomes one fused layer.
+/// Throws ConfigError naming the layer whose options or input do not fit.
+std::unique_ptr<Network> build_network(Context& context, const std::vector<LayerSpec>& layers, InputShape input,
+                                          uint64_t seed, InitScheme init = InitScheme::pytorch);
+
+}  // namespace tern::nn
