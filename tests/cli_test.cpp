@@ -97,7 +97,7 @@ TEST_CASE("cli: every switch of trainer reaches its field", "[cli]") {
   CHECK(a.overfit_batches == 3);
   CHECK(a.max_seconds == 5400.0);
   CHECK(a.expect_acc == 0.75);
-  CHECK(a.progress == Progress::json);
+  CHECK(a.progress == ProgressStyle::json);
   CHECK(a.init_from == "w.safetensors");
 }
 

@@ -45,7 +45,7 @@ std::vector<Picture> all_crops(int pad, PadMode mode) {
     for (int x = 0; x < width; ++x) {
       const int sy = y - pad, sx = x - pad;
       const bool inside = sy >= 0 && sy < kShape.height && sx >= 0 && sx < kShape.width;
-      if (!inside && mode == PadMode::kZero) continue;
+      if (!inside && mode == PadMode::zero) continue;
       for (int c = 0; c < 3; ++c) {
         padded[static_cast<size_t>((y * width + x) * 3 + c)] =
             at(source, mirrored(sy, kShape.height), mirrored(sx, kShape.width), c);
@@ -69,7 +69,7 @@ std::vector<Picture> all_crops(int pad, PadMode mode) {
 }  // namespace
 
 TEST_CASE("augment: pad-crop gives every padded crop about equally often, and nothing else", "[data]") {
-  for (const PadMode mode : {PadMode::kZero, PadMode::kReflect}) {
+  for (const PadMode mode : {PadMode::zero, PadMode::reflect}) {
     for (const int pad : {1, 2, 3}) {
       const std::vector<Picture> crops = all_crops(pad, mode);
       std::vector<int> count(crops.size(), 0);
@@ -88,7 +88,7 @@ TEST_CASE("augment: pad-crop gives every padded crop about equally often, and no
       CHECK(*std::max_element(count.begin(), count.end()) < 80);
     }
   }
-  CHECK(augmented({Crop{0, PadMode::kZero}}, 1) == numbered());
+  CHECK(augmented({Crop{0, PadMode::zero}}, 1) == numbered());
 }
 
 TEST_CASE("augment: flip mirrors the columns, half of the time", "[data]") {
@@ -137,7 +137,7 @@ TEST_CASE("augment: cutout fills one square that may hang over the border", "[da
 }
 
 TEST_CASE("augment: the draws depend on seed, epoch, sample and place in the list", "[data]") {
-  const std::vector<Augment> steps = {Crop{2, PadMode::kReflect}, Flip{}, Cutout{3, {}}};
+  const std::vector<Augment> steps = {Crop{2, PadMode::reflect}, Flip{}, Cutout{3, {}}};
   int equal_sample = 0, equal_epoch = 0, equal_seed = 0;
   for (uint64_t i = 0; i < 50; ++i) {
     REQUIRE(augmented(steps, i) == augmented(steps, i));
@@ -160,9 +160,9 @@ TEST_CASE("augment: steps that do not suit the pictures are refused", "[data]") 
     const std::vector<Augment> steps = {step};
     return testing::message_of<ConfigError>([&] { check_augment(steps, shape); });
   };
-  CHECK(testing::contains(refused(Crop{7, PadMode::kReflect}), "crop.pad is 7, wanted 0..6"));
-  CHECK(refused(Crop{7, PadMode::kZero}).empty());
-  CHECK(testing::contains(refused(Crop{-1, PadMode::kZero}), "crop.pad is -1"));
+  CHECK(testing::contains(refused(Crop{7, PadMode::reflect}), "crop.pad is 7, wanted 0..6"));
+  CHECK(refused(Crop{7, PadMode::zero}).empty());
+  CHECK(testing::contains(refused(Crop{-1, PadMode::zero}), "crop.pad is -1"));
   CHECK(testing::contains(refused(Flip{1.5f}), "flip.p is 1.5"));
   CHECK(testing::contains(refused(Cutout{0, {}}), "cutout.size is 0"));
   CHECK(testing::contains(refused(Cutout{2, {}}, {8, 8, 4}), "pictures have 4"));

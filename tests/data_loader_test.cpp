@@ -10,7 +10,7 @@ namespace {
 
 using testing::CountingDataset;
 
-const std::vector<Augment> kAugment = {Crop{2, PadMode::kZero}, Flip{}, Cutout{2, {9, 9, 9}}};
+const std::vector<Augment> kAugment = {Crop{2, PadMode::zero}, Flip{}, Cutout{2, {9, 9, 9}}};
 
 LoaderOptions small() { return {.micro_batch = 4, .lanes = 3, .threads = 1, .prefetch = 2, .seed = 11}; }
 
@@ -193,7 +193,7 @@ TEST_CASE("loader: options out of range are refused", "[data]") {
   CHECK(testing::contains(refused({.prefetch = 0}), "prefetch is 0"));
   CHECK(testing::contains(refused({.micro_batch = 11, .lanes = 1, .drop_last = true}),
                           "10 pictures give no batch of 11"));
-  CHECK(testing::contains(refused({.augment = {Crop{4, PadMode::kReflect}}}), "crop.pad is 4"));
+  CHECK(testing::contains(refused({.augment = {Crop{4, PadMode::reflect}}}), "crop.pad is 4"));
 }
 
 }  // namespace tern::data

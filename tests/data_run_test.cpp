@@ -28,15 +28,15 @@ TEST_CASE("run data: limit, then validation, and a whole test split", "[data]") 
 TEST_CASE("run data: augmentation from the config", "[data]") {
   DataConfig config;
   config.normalize.mean = {0.0, 0.5, 1.0};
-  config.augment = {{.name = AugmentName::crop, .pad = 2, .mode = tern::PadMode::reflect},
-                    {.name = AugmentName::crop, .mode = tern::PadMode::zero},
+  config.augment = {{.name = AugmentName::crop, .pad = 2, .mode = PadMode::reflect},
+                    {.name = AugmentName::crop, .mode = PadMode::zero},
                     {.name = AugmentName::flip, .p = 0.25},
                     {.name = AugmentName::cutout, .size = 6}};
   const std::vector<Augment> steps = augment_steps(config);
   REQUIRE(steps.size() == 4);
   CHECK(std::get<Crop>(steps[0]).pad == 2);
-  CHECK(std::get<Crop>(steps[0]).mode == PadMode::kReflect);
-  CHECK(std::get<Crop>(steps[1]).mode == PadMode::kZero);
+  CHECK(std::get<Crop>(steps[0]).mode == PadMode::reflect);
+  CHECK(std::get<Crop>(steps[1]).mode == PadMode::zero);
   CHECK(std::get<Flip>(steps[2]).p == 0.25f);
   CHECK(std::get<Cutout>(steps[3]).size == 6);
   CHECK(std::get<Cutout>(steps[3]).fill == std::array<uint8_t, 3>{0, 128, 255});

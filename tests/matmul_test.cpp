@@ -1,6 +1,4 @@
 // What D5 asks of matrix products: the bits of a row or lane do not depend on its company.
-#include "kernels/matmul/matmul.h"
-
 #include <cstring>
 
 #include "core/autograd.h"
@@ -10,6 +8,7 @@
 #include "kernels/bias_grad/bias_grad.h"
 #include "kernels/linear/linear.h"
 #include "kernels/linear_wgrad/linear_wgrad.h"
+#include "kernels/matmul/matmul.h"
 #include "tests/catch.h"
 
 namespace tern {
@@ -90,8 +89,7 @@ TEST_CASE("matmul: a column of b alone, and either layout of an operand, give th
     CHECK(same_bits(matmul(at, bt, {true, true}), y));
     for (int64_t j : {0, 31, 32, 69}) {
       const Tensor column = matmul(a, rows_of(bt, j, j + 1), {.transpose_b = true});
-      for (int64_t i = 0; i < 50; ++i)
-        CHECK(std::memcmp(column.data<T>() + i, y.data<T>() + i * 70 + j, sizeof(T)) == 0);
+      for (int64_t i = 0; i < 50; ++i) CHECK(std::memcmp(column.data<T>() + i, y.data<T>() + i * 70 + j, sizeof(T)) == 0);
     }
   });
 }
@@ -102,8 +100,7 @@ TEST_CASE("matrix products give the same bits on 1, 2 and 3 threads", "[matmul]"
   auto results = [&](Context& context) {
     const Tensor x = random_tensor(context, {600, 400}, dtype, 1), w = random_tensor(context, {520, 400}, dtype, 2);
     const Tensor dy = random_tensor(context, {600, 520}, dtype, 3);
-    return std::vector{linear(x, w), matmul(dy, w), linear_wgrad(dy, x, {.lane_size = 32}),
-                       bias_grad(dy, {.lane_size = 32})};
+    return std::vector{linear(x, w), matmul(dy, w), linear_wgrad(dy, x, {.lane_size = 32}), bias_grad(dy, {.lane_size = 32})};
   };
   const std::vector<Tensor> wanted = results(one);
   for (int threads : {2, 3}) {
@@ -119,8 +116,7 @@ TEST_CASE("matrix products give the same bits on 1, 2 and 3 threads", "[matmul]"
 TEST_CASE("linear: gradients of folded lanes are those of separate lanes, summed in the tree", "[matmul]") {
   const int64_t rows = GENERATE(128, 100, 33, 32, 7);  // whole lanes, ragged ones, less than one
   Context context(with_threads(2));
-  const Tensor x = random_tensor(context, {rows, 5, 84}, DType::f32, 1),
-               dy = random_tensor(context, {rows, 5, 10}, DType::f32, 2);
+  const Tensor x = random_tensor(context, {rows, 5, 84}, DType::f32, 1), dy = random_tensor(context, {rows, 5, 10}, DType::f32, 2);
   std::vector<Tensor> dw, db;
   for (int64_t begin = 0; begin < rows; begin += 32) {
     const int64_t end = std::min<int64_t>(rows, begin + 32);
@@ -134,8 +130,7 @@ TEST_CASE("linear: gradients of folded lanes are those of separate lanes, summed
 
 TEST_CASE("linear: its gradients use the lane size of when it was made", "[matmul]") {
   Context context(with_threads(1));
-  const Tensor x = random_tensor(context, {128, 40}, DType::f32, 1),
-               dy = random_tensor(context, {128, 30}, DType::f32, 2);
+  const Tensor x = random_tensor(context, {128, 40}, DType::f32, 1), dy = random_tensor(context, {128, 30}, DType::f32, 2);
   Tensor w = random_tensor(context, {30, 40}, DType::f32, 3), bias = random_tensor(context, {30}, DType::f32, 4);
   w.set_requires_grad();
   bias.set_requires_grad();
@@ -150,8 +145,7 @@ TEST_CASE("linear: its gradients use the lane size of when it was made", "[matmu
 
 TEST_CASE("matmul, linear: misfits are named", "[matmul]") {
   Context context(with_threads(1));
-  const Tensor a = Tensor::zeros(context, {3, 4}), b = Tensor::zeros(context, {5, 6}),
-               c = Tensor::zeros(context, {4}, DType::f64);
+  const Tensor a = Tensor::zeros(context, {3, 4}), b = Tensor::zeros(context, {5, 6}), c = Tensor::zeros(context, {4}, DType::f64);
   CHECK_THROWS_WITH(matmul(a, b), "[matmul] a f32[3, 4] has inner extent 4 but b f32[5, 6] has 5");
   CHECK_THROWS_AS(matmul(a, c), ShapeError);
   CHECK_THROWS_WITH(linear(a, b), "[linear] w f32[5, 6] has in=6 but x f32[3, 4] has in=4");

@@ -10,8 +10,7 @@ namespace tern::testing {
 namespace {
 
 /// sum_k a(m,k) b(k,n) for each of `batches` matrices: which matrix of a and of b.
-Array naive_product(const Array& a, const Array& b, MatMul options, const Shape& shape,
-                    std::vector<std::pair<int64_t, int64_t>> batches) {
+Array naive_product(const Array& a, const Array& b, MatMul options, const Shape& shape, std::vector<std::pair<int64_t, int64_t>> batches) {
   Array y{shape, {}};
   const int64_t m = shape[-2], n = shape[-1], k = a.shape[options.transpose_a ? -2 : -1];
   for (const auto& [in_a, in_b] : batches)
@@ -70,10 +69,8 @@ OpCase linear_row(bool has_bias) {
 OpCase linear_wgrad_row() {
   OpCase c;
   c.op = "linear_wgrad";
-  c.inputs = {{{.shape = {5, 3}}, {.shape = {5, 7}}},
-              {{.shape = {1, 1}}, {.shape = {1, 1}}},
-              {{.shape = {17, 2, 31}}, {.shape = {17, 2, 3}}},
-              {{.shape = {600, 13}}, {.shape = {600, 33}}}};
+  c.inputs = {{{.shape = {5, 3}}, {.shape = {5, 7}}}, {{.shape = {1, 1}}, {.shape = {1, 1}}},
+              {{.shape = {17, 2, 31}}, {.shape = {17, 2, 3}}}, {{.shape = {600, 13}}, {.shape = {600, 33}}}};
   c.bench = {{.shape = {128, 120}}, {.shape = {128, 400}}};
   c.run = [](std::span<const Tensor> in) { return std::vector{linear_wgrad(in[0], in[1])}; };
   c.reference = [](std::span<const Array> in) {
@@ -89,11 +86,7 @@ OpCase linear_wgrad_row() {
 OpCase bias_grad_row() {
   OpCase c;
   c.op = "bias_grad";
-  c.inputs = {{{.shape = {5, 3}}},
-              {{.shape = {1, 1}}},
-              {{.shape = {3, 17, 31}}},
-              {{.shape = {7, 9, 9, 33}}},
-              {{.shape = {31, 5, 5, 64}}}};
+  c.inputs = {{{.shape = {5, 3}}}, {{.shape = {1, 1}}}, {{.shape = {3, 17, 31}}}, {{.shape = {7, 9, 9, 33}}}, {{.shape = {31, 5, 5, 64}}}};
   c.bench = {{.shape = {32, 32, 32, 32}}};
   c.run = [](std::span<const Tensor> in) { return std::vector{bias_grad(in[0])}; };
   c.reference = [](std::span<const Array> in) {
@@ -111,14 +104,11 @@ OpCase bias_grad_row() {
 std::vector<OpCase> matmul_cases() {
   const auto pair = [](Shape a, Shape b) { return std::vector<Input>{{.shape = a}, {.shape = b}}; };
   std::vector<OpCase> cases = {
-      matmul_row("", {},
-                 {pair({3, 5}, {5, 4}), pair({1, 1}, {1, 1}), pair({17, 31}, {31, 33}), pair({31, 300}, {300, 3})},
-                 {{0, 0}}, {}),
+      matmul_row("", {}, {pair({3, 5}, {5, 4}), pair({1, 1}, {1, 1}), pair({17, 31}, {31, 33}), pair({31, 300}, {300, 3})}, {{0, 0}}, {}),
       matmul_row("ta", {.transpose_a = true}, {pair({5, 3}, {5, 4}), pair({31, 17}, {31, 65})}, {{0, 0}}, {}),
       matmul_row("tb", {.transpose_b = true}, {pair({3, 5}, {4, 5}), pair({17, 31}, {65, 31})}, {{0, 0}}, {}),
       matmul_row("ta_tb", {true, true}, {pair({5, 3}, {4, 5}), pair({31, 17}, {65, 31})}, {{0, 0}}, {}),
-      matmul_row("batched", {}, {pair({3, 4, 5}, {3, 5, 2}), pair({3, 17, 1}, {3, 1, 31})}, {{0, 0}, {1, 1}, {2, 2}},
-                 {3}),
+      matmul_row("batched", {}, {pair({3, 4, 5}, {3, 5, 2}), pair({3, 17, 1}, {3, 1, 31})}, {{0, 0}, {1, 1}, {2, 2}}, {3}),
       matmul_row("shared_b", {}, {pair({2, 4, 5}, {5, 3})}, {{0, 0}, {1, 0}}, {2}),
       matmul_row("shared_a", {true, true}, {pair({5, 4}, {2, 3, 5})}, {{0, 0}, {0, 1}}, {2}),
       matmul_row("broadcast", {.transpose_b = true}, {pair({2, 1, 3, 5}, {3, 4, 5})},

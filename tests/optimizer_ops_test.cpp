@@ -64,9 +64,7 @@ struct State {
     lr.data<double>()[0] = 0.01 * static_cast<double>(1 + t % 5);
     lr.data<double>()[1] = 0.003 * static_cast<double>(1 + t % 4);
   }
-  AdamWState adamw_state(const Tensor& scale, const Tensor& flag) const {
-    return {master, m, v, step, grads, lr, scale, flag};
-  }
+  AdamWState adamw_state(const Tensor& scale, const Tensor& flag) const { return {master, m, v, step, grads, lr, scale, flag}; }
   SgdState sgd_state(const Tensor& scale, const Tensor& flag) const { return {master, m, grads, lr, scale, flag}; }
 
   Tensor master, m, v, step, grads, lr, one, zero;
@@ -83,9 +81,7 @@ void run_step(const std::string& name, const State& state, const Tensor& scale, 
         {.momentum = name == "sgd" ? 0 : 0.9, .nesterov = name == "nesterov", .segments = segments(count)});
 }
 
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.spec() == b.spec() && std::memcmp(a.raw(), b.raw(), a.bytes()) == 0;
-}
+bool same_bits(const Tensor& a, const Tensor& b) { return a.spec() == b.spec() && std::memcmp(a.raw(), b.raw(), a.bytes()) == 0; }
 
 }  // namespace
 
@@ -103,8 +99,7 @@ TEST_CASE("adamw, sgd: 20 clipped steps with two groups follow PyTorch's", "[opt
     if (t != 1 && t != 5 && t != 10 && t != 20) continue;
     double worst = 0;
     for (int64_t i = 0; i < kCount; ++i)
-      worst = std::max(worst, std::abs(static_cast<double>(state.master.data<float>()[i]) -
-                                       static_cast<double>(wanted.at(name)[at++])));
+      worst = std::max(worst, std::abs(static_cast<double>(state.master.data<float>()[i]) - static_cast<double>(wanted.at(name)[at++])));
     INFO(name << " step " << t << ": " << worst);
     CHECK(worst < 5e-7);
   }
@@ -125,8 +120,7 @@ TEST_CASE("adamw, sgd: a replayed step sees new rates, scales and flags, and giv
   for (int64_t t = 1; t <= 6; ++t) {
     eager.set_step(t);
     planned.set_step(t);
-    if (t == 4)
-      eager.grads.data<float>()[70] = planned.grads.data<float>()[70] = std::numeric_limits<float>::infinity();
+    if (t == 4) eager.grads.data<float>()[70] = planned.grads.data<float>()[70] = std::numeric_limits<float>::infinity();
     step_of(eager)({});
     step({});
     INFO("step " << t);
@@ -142,22 +136,17 @@ TEST_CASE("adamw, sgd: an element's bits depend neither on its place nor on thre
   const int64_t count = 40000, offset = 13;
   Context one(with_threads(1)), three(with_threads(3));
   State a(one, count), b(three, count), shifted(three, count);
-  for (int64_t i = count - 1; i >= offset; --i)
-    shifted.master.data<float>()[i] = shifted.master.data<float>()[i - offset];
+  for (int64_t i = count - 1; i >= offset; --i) shifted.master.data<float>()[i] = shifted.master.data<float>()[i - offset];
   for (int64_t t = 1; t <= 3; ++t) {
     for (State* state : {&a, &b, &shifted}) state->set_step(t);
-    for (int64_t i = count - 1; i >= offset; --i)
-      shifted.grads.data<float>()[i] = shifted.grads.data<float>()[i - offset];
+    for (int64_t i = count - 1; i >= offset; --i) shifted.grads.data<float>()[i] = shifted.grads.data<float>()[i - offset];
     run_step(name, a, a.one, a.zero);
     run_step(name, b, b.one, b.zero);
-    const AdamW shifted_adamw{.beta1 = 0.9,
-                              .beta2 = 0.99,
-                              .segments = {{offset, kSplit + offset, 0, 0.05}, {kSplit + offset, count, 1, 0.0}}};
+    const AdamW shifted_adamw{.beta1 = 0.9, .beta2 = 0.99, .segments = {{offset, kSplit + offset, 0, 0.05}, {kSplit + offset, count, 1, 0.0}}};
     if (name == "adamw")
       adamw(shifted.adamw_state(shifted.one, shifted.zero), shifted_adamw);
     else
-      sgd(shifted.sgd_state(shifted.one, shifted.zero),
-          {.momentum = 0.9, .nesterov = true, .segments = shifted_adamw.segments});
+      sgd(shifted.sgd_state(shifted.one, shifted.zero), {.momentum = 0.9, .nesterov = true, .segments = shifted_adamw.segments});
   }
   CHECK(same_bits(a.master, b.master));
   CHECK(same_bits(a.m, b.m));
@@ -187,8 +176,7 @@ TEST_CASE("global_norm: in f64, the same on any threads, and it sees every NaN a
 TEST_CASE("clip_coefficient: PyTorch's formula on scaled gradients", "[optim]") {
   Context context(with_threads(1));
   auto coefficient = [&](double norm, double scale) {
-    return clip_coefficient(Tensor::full(context, {1}, norm), Tensor::full(context, {1}, scale), {.max_norm = 2})
-        .item();
+    return clip_coefficient(Tensor::full(context, {1}, norm), Tensor::full(context, {1}, scale), {.max_norm = 2}).item();
   };
   CHECK(coefficient(1.5, 1) == 1);
   CHECK(coefficient(8, 1) == Approx(2 / (8 + 1e-6)));
@@ -220,8 +208,7 @@ TEST_CASE("flatten_into: tensors land at their offsets, gaps keep their values",
 TEST_CASE("optimizer ops refuse tensors and segments that do not fit", "[optim]") {
   Context context(with_threads(1));
   State state(context, kCount);
-  CHECK_THROWS_WITH(sgd(state.sgd_state(state.one, state.zero), {.segments = {{0, 38}}}),
-                    "[sgd] segment 0..38 is outside f32[37]");
+  CHECK_THROWS_WITH(sgd(state.sgd_state(state.one, state.zero), {.segments = {{0, 38}}}), "[sgd] segment 0..38 is outside f32[37]");
   CHECK_THROWS_AS(sgd(state.sgd_state(state.one, state.zero), {.segments = {{0, 3, 2}}}), ShapeError);
   CHECK_THROWS_AS(sgd(state.sgd_state(state.one, state.zero), {.nesterov = true, .segments = {}}), ConfigError);
   state.v = Tensor::zeros(context, {5});

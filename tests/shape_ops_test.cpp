@@ -27,10 +27,7 @@ TEST_CASE("ops that move elements take every dtype", "[shape]") {
   const DType dtype = GENERATE(DType::u8, DType::i32, DType::i64, DType::bf16, DType::f64);
   const Tensor x = reshape(Tensor::arange(context, 6, dtype), {2, 3});
   const Tensor moved[] = {
-      permute(x, {1, 0}),
-      flip(x, {1}),
-      concat(std::vector{x, x}, 1),
-      gather(x, Tensor::from(context, {1}, std::vector<int64_t>{1}), 1),
+      permute(x, {1, 0}), flip(x, {1}), concat(std::vector{x, x}, 1), gather(x, Tensor::from(context, {1}, std::vector<int64_t>{1}), 1),
       pad(x, {.before = {0, 1}, .after = {0, 0}, .mode = PadMode::reflect}),
   };
   const std::vector<std::vector<double>> wanted = {
@@ -38,17 +35,14 @@ TEST_CASE("ops that move elements take every dtype", "[shape]") {
   for (size_t k = 0; k < wanted.size(); ++k) {
     const Tensor flat = reshape(moved[k], {-1});
     REQUIRE(flat.numel() == static_cast<int64_t>(wanted[k].size()));
-    for (int64_t i = 0; i < flat.numel(); ++i)
-      CHECK(slice(flat, 0, i, i + 1).item() == wanted[k][static_cast<size_t>(i)]);
+    for (int64_t i = 0; i < flat.numel(); ++i) CHECK(slice(flat, 0, i, i + 1).item() == wanted[k][static_cast<size_t>(i)]);
   }
 }
 
 TEST_CASE("shape ops name what does not fit", "[shape]") {
   Context context;
   const Tensor x = Tensor::zeros(context, {4, 6});
-  auto indices = [&](std::vector<int64_t> values) {
-    return Tensor::from(context, {static_cast<int64_t>(values.size())}, values);
-  };
+  auto indices = [&](std::vector<int64_t> values) { return Tensor::from(context, {static_cast<int64_t>(values.size())}, values); };
   CHECK_THROWS_WITH(gather(x, indices({0, 3, 4}), 0), "[gather] index 4 at position 2 is outside 0..3");
   CHECK_THROWS_AS(gather(x, indices({-1}), 0), DataError);
   CHECK_THROWS_AS(scatter_add(x, indices({0, 1, 2, 9}), 5), DataError);

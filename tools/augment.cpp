@@ -39,7 +39,7 @@ void apply(const Crop& crop, const Context& c) {
   if (dy == 0 && dx == 0) return;
   c.scratch.assign(c.picture.begin(), c.picture.end());
   const int height = c.shape.height, width = c.shape.width, channels = c.shape.channels;
-  const bool reflected = crop.mode == PadMode::kReflect;
+  const bool reflected = crop.mode == PadMode::reflect;
   // Columns first..last-1 come from inside the old picture: most of a row, copied in one piece.
   const int first = std::clamp(-dx, 0, width), last = std::clamp(width - dx, 0, width);
   for (int y = 0; y < height; ++y) {
@@ -83,7 +83,7 @@ void apply(const Cutout& cutout, const Context& c) {
 }
 
 void check(const Crop& crop, const PictureShape& shape) {
-  const int most = crop.mode == PadMode::kReflect ? std::min(shape.height, shape.width) - 1 : 1024;
+  const int most = crop.mode == PadMode::reflect ? std::min(shape.height, shape.width) - 1 : 1024;
   if (crop.pad < 0 || crop.pad > most) {
     throw ConfigError("[augment] crop.pad is " + std::to_string(crop.pad) + ", wanted 0.." + std::to_string(most));
   }

@@ -6,20 +6,16 @@
 #include <vector>
 
 #include "core/rng.h"
+#include "kernels/pad/pad.h"
 #include "tools/data_set.h"
 
 /// Random changes to a training picture, on uint8 pixels before normalisation.
 namespace tern::data {
 
-enum class PadMode {
-  kZero,    ///< raw pixel value 0 (black), as torchvision's RandomCrop; it normalises to -mean/std, not to 0
-  kReflect  ///< mirrors without repeating the edge pixel; needs pad < height and width
-};
-
 /// Pads every side by `pad` pixels and cuts a picture of the old size out at a uniform place.
 struct Crop {
   int pad = 4;
-  PadMode mode = PadMode::kZero;
+  PadMode mode = PadMode::zero;  ///< zero: raw pixel 0 (black), as torchvision's RandomCrop, which normalises to -mean/std; reflect: needs pad < height and width
 };
 
 /// Mirrors left to right with probability `p`.

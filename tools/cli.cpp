@@ -56,7 +56,7 @@ void apply_recipe(const Recipe& r, TrainArgs& args) {
   add("--device", "run.device", r.device, true);
   add("--precision", "run.precision", r.precision, true);
   add("--threads", "run.threads", r.threads, false);
-  args.progress = choice<Progress, 5>(r.progress, "--progress", {"auto", "bar", "lines", "json", "none"});
+  args.progress = choice<ProgressStyle, 5>(r.progress, "--progress", {"auto", "bar", "lines", "json", "none"});
   args.fold = !r.no_fold;
   args.plan = !r.no_plan;
   args.fusion = !r.no_fusion;
@@ -170,6 +170,9 @@ TrainerParser::TrainerParser() {
   verify_command = app.add_subcommand("verify-resume", "Train straight and with a stop, and compare the bytes");
   add_recipe(*verify_command, verify_recipe, verify.train);
   verify_command->add_option("--epochs", verify_recipe.epochs, "Epochs")->type_name("N");
+  verify_command->add_option("--stop-after", verify.stop_after, "Where the second training stops; default: two thirds of the first epoch")
+      ->type_name("STEPS")
+      ->check(CLI::PositiveNumber);
   verify_command->get_option("CONFIG")->required();
   app.footer(
       "Examples:\n"

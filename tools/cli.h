@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tools/config.h"
+#include "tools/progress.h"
 
 /// The command lines of the programs as plain structs.
 namespace tern {
@@ -15,8 +16,6 @@ namespace tern {
 struct CliText {
   std::string text;
 };
-
-enum class Progress { automatic, bar, lines, json, none };
 
 /// `trainer CONFIG ...`
 struct TrainArgs {
@@ -32,7 +31,7 @@ struct TrainArgs {
   std::optional<int> overfit_batches;
   std::optional<double> max_seconds;  ///< --max-time
   std::optional<double> expect_acc;   ///< 0..1
-  Progress progress = Progress::automatic;
+  ProgressStyle progress = ProgressStyle::automatic;
   bool print_config = false, print_schema = false;
 };
 
@@ -48,6 +47,7 @@ struct DataArgs {
 
 /// `trainer verify-resume CONFIG`
 struct VerifyResumeArgs {
+  std::optional<int64_t> stop_after;  ///< --stop-after STEPS; default: two thirds of the first epoch
   TrainArgs train;  ///< config, overrides, out, stages and progress only
 };
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/device.h"
+#include "kernels/pad/pad.h"
 
 /// The typed configuration of a run. The initial values below are the defaults (the seed's recipe); keys, ranges and
 /// meanings stand in one table, tools/config_table.cpp, from which parsing, `--print-config`, `--print-schema` and
@@ -18,7 +19,7 @@ enum class ModelName { cifar_cnn, lenet, resnet18, layers };
 enum class InitScheme { standard /* PyTorch's */, kaiming, xavier };
 enum class DataName { cifar10, cifar100, synthetic };
 enum class AugmentName { crop, flip, cutout };
-enum class PadMode { zero, reflect };
+
 enum class OptimName { adamw, sgd };
 enum class ScheduleName { onecycle, cosine, step, linear, constant };
 enum class Anneal { cos, linear };

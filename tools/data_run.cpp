@@ -22,7 +22,7 @@ std::vector<Augment> augment_steps(const DataConfig& config) {
   for (const AugmentConfig& step : config.augment) {
     switch (step.name) {
       case AugmentName::crop:
-        steps.push_back(Crop{step.pad, step.mode == tern::PadMode::zero ? PadMode::kZero : PadMode::kReflect});
+        steps.push_back(Crop{step.pad, step.mode});
         break;
       case AugmentName::flip: steps.push_back(Flip{static_cast<float>(step.p)}); break;
       case AugmentName::cutout:

@@ -75,9 +75,7 @@ class AdamWOp final : public OpBase<AdamWOp> {
     if (in[3] != Spec{DType::f64, {1}}) throw_shape(name(), "step is " + in[3].str() + ", wants f64[1]");
     return {in[0], in[1], in[2], in[3]};
   }
-  std::optional<Alias> alias(int out, std::span<const Spec>) const override {
-    return Alias{.input = out, .writes = true};
-  }
+  std::optional<Alias> alias(int out, std::span<const Spec>) const override { return Alias{.input = out, .writes = true}; }
   int visible_outputs() const override { return 4; }
   bool differentiable() const override { return false; }
 
@@ -86,13 +84,11 @@ class AdamWOp final : public OpBase<AdamWOp> {
     double& step = *l.out[3].data<double>();
     step += 1;
     for (const UpdateSegment& segment : options_.segments) {
-      const AdamWFactors factors =
-          factors_of(segment, step, l.in[5].data<double>()[segment.group], l.in[6].data<float>()[0]);
+      const AdamWFactors factors = factors_of(segment, step, l.in[5].data<double>()[segment.group], l.in[6].data<float>()[0]);
       for_chunks(l.context, segment.end - segment.begin, [&](int64_t begin, int64_t end) {
         const int64_t at = segment.begin + begin;
-        HWY_DYNAMIC_DISPATCH(adamw_f32)
-        (l.out[0].data<float>() + at, l.out[1].data<float>() + at, l.out[2].data<float>() + at,
-         l.in[4].data<float>() + at, end - begin, factors);
+        HWY_DYNAMIC_DISPATCH(adamw_f32)(l.out[0].data<float>() + at, l.out[1].data<float>() + at, l.out[2].data<float>() + at,
+                                        l.in[4].data<float>() + at, end - begin, factors);
       });
     }
   }

@@ -11,8 +11,8 @@ struct BiasGrad {
 
 /// db = dy summed over all axes but the last: the gradient of a bias that was added to rows or pixels.
 ///   dy [N,..,K]  ->  db [K]; floating dtypes; accumulates in f32 (f64 for f64)
-/// A picture's rows are summed alone in blocks of a fixed length, then a lane's pictures in order, then the lanes in
-/// the canonical tree (core/lanes.h).
+/// A picture's rows are summed alone in blocks of a fixed length, then a lane's pictures in order, then the lanes in the
+/// canonical tree (core/lanes.h).
 Tensor bias_grad(const Tensor& dy, BiasGrad options = {});
 
 }  // namespace tern

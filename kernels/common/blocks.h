@@ -24,16 +24,11 @@ inline AxisView axis_view(const Shape& shape, int axis) {
 template <class Move>
 void move_rows(Context& context, int64_t rows, int64_t bytes_per_row, const Move& move) {
   const int64_t chunk = std::max<int64_t>(1, (int64_t{1} << 16) / std::max<int64_t>(1, bytes_per_row));
-  for_chunks(
-      context, rows,
-      [&](int64_t begin, int64_t end) {
-        for (int64_t row = begin; row < end; ++row) move(row);
-      },
-      chunk);
+  for_chunks(context, rows, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) move(row);
+  }, chunk);
 }
 
-inline void copy_bytes(std::byte* to, const std::byte* from, int64_t count) {
-  std::memcpy(to, from, static_cast<size_t>(count));
-}
+inline void copy_bytes(std::byte* to, const std::byte* from, int64_t count) { std::memcpy(to, from, static_cast<size_t>(count)); }
 
 }  // namespace tern

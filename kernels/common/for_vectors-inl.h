@@ -21,8 +21,7 @@ namespace HWY_NAMESPACE {
 /// place.
 template <size_t K, class Body>
 HWY_INLINE void for_vectors(const std::array<float*, K>& updated, const float* read, int64_t count, const Body& body) {
-  constexpr int64_t kLanes =
-      static_cast<int64_t>(hwy::HWY_NAMESPACE::MaxLanes(hwy::HWY_NAMESPACE::ScalableTag<float>()));
+  constexpr int64_t kLanes = static_cast<int64_t>(hwy::HWY_NAMESPACE::MaxLanes(hwy::HWY_NAMESPACE::ScalableTag<float>()));
   std::array<float*, K> p = updated;
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes, read += kLanes) {

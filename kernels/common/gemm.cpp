@@ -16,8 +16,8 @@
 namespace tern {
 namespace {
 
-constexpr int64_t kChunk = 256;           // of k: a panel of a and one of b fit the first-level cache
-constexpr int64_t kMaxColumns = 32;       // of a panel of b on any target
+constexpr int64_t kChunk = 256;       // of k: a panel of a and one of b fit the first-level cache
+constexpr int64_t kMaxColumns = 32;   // of a panel of b on any target
 constexpr int64_t kSerialWork = 1 << 16;  // multiply-adds below which waking threads costs more than it gives
 
 int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
@@ -83,8 +83,8 @@ struct Finish {
 
 /// R rows by kColumns columns of c over `depth` steps of k. a: [depth][R]; b: [depth] rows `b_stride` apart.
 template <int R>
-void block(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, int64_t b_stride, int64_t depth,
-           float* HWY_RESTRICT c, int64_t c_stride, int64_t columns, Finish finish) {
+void block(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, int64_t b_stride, int64_t depth, float* HWY_RESTRICT c,
+           int64_t c_stride, int64_t columns, Finish finish) {
   const D d;
   V sum[R][2];
 #pragma GCC unroll 16
@@ -135,13 +135,7 @@ Block block_of(int64_t rows, std::integer_sequence<int, R...>) {
 class Product {
  public:
   Product(const Gemm& gemm, const float* a, const float* b, const float* bias, float* c, float* workspace)
-      : g_(gemm),
-        a_(a),
-        b_(b),
-        bias_(bias),
-        c_(c),
-        padded_n_(round_up(gemm.n, kColumns)),
-        packed_a_(workspace),
+      : g_(gemm), a_(a), b_(b), bias_(bias), c_(c), padded_n_(round_up(gemm.n, kColumns)), packed_a_(workspace),
         packed_b_(workspace + round_up(gemm.m * gemm.k, 16)) {
     // With few rows, b is read once or twice: a copy would cost more than its better layout gives.
     direct_b_ = !gemm.transpose_b && gemm.m <= 2 * kRows;
@@ -231,8 +225,7 @@ class Product {
   bool direct_b_;
 };
 
-void gemm_f32(const Gemm& gemm, const float* a, const float* b, const float* bias, float* c, float* workspace,
-              ThreadPool& pool) {
+void gemm_f32(const Gemm& gemm, const float* a, const float* b, const float* bias, float* c, float* workspace, ThreadPool& pool) {
   Product(gemm, a, b, bias, c, workspace).run(pool);
 }
 

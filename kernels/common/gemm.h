@@ -27,8 +27,7 @@ size_t gemm_workspace(const Gemm& gemm);
 
 /// Runs it on the pool's threads; may be called from inside one of its loops. `bias` [n], added last, or null.
 template <class T>
-void run_gemm(const Gemm& gemm, const T* a, const T* b, const T* bias, T* c, std::span<std::byte> workspace,
-              ThreadPool& pool);
+void run_gemm(const Gemm& gemm, const T* a, const T* b, const T* bias, T* c, std::span<std::byte> workspace, ThreadPool& pool);
 
 template <>
 size_t gemm_workspace<float>(const Gemm& gemm);
@@ -37,7 +36,6 @@ size_t gemm_workspace<double>(const Gemm& gemm);
 template <>
 void run_gemm<float>(const Gemm&, const float*, const float*, const float*, float*, std::span<std::byte>, ThreadPool&);
 template <>
-void run_gemm<double>(const Gemm&, const double*, const double*, const double*, double*, std::span<std::byte>,
-                      ThreadPool&);
+void run_gemm<double>(const Gemm&, const double*, const double*, const double*, double*, std::span<std::byte>, ThreadPool&);
 
 }  // namespace tern

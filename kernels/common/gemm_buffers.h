@@ -15,18 +15,14 @@ class GemmBuffers {
     return (count > 1 ? static_cast<size_t>(context.pool().threads()) : 1) * slot_bytes(largest);
   }
   GemmBuffers(Context& context, const Gemm& largest, int64_t count, Scratch& scratch)
-      : slot_bytes_(slot_bytes(largest)),
-        single_(count == 1),
-        memory_(scratch.take<std::byte>(static_cast<int64_t>(bytes(context, largest, count)))) {}
+      : slot_bytes_(slot_bytes(largest)), single_(count == 1), memory_(scratch.take<std::byte>(static_cast<int64_t>(bytes(context, largest, count)))) {}
   /// That of the loop's `slot`.
   std::span<std::byte> at(int slot) const {
     return {memory_ + (single_ ? 0 : static_cast<size_t>(slot)) * slot_bytes_, slot_bytes_};
   }
 
  private:
-  static size_t slot_bytes(const Gemm& g) {
-    return scratch_bytes<std::byte>(static_cast<int64_t>(gemm_workspace<C>(g)));
-  }
+  static size_t slot_bytes(const Gemm& g) { return scratch_bytes<std::byte>(static_cast<int64_t>(gemm_workspace<C>(g))); }
 
   size_t slot_bytes_;
   bool single_;

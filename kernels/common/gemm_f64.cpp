@@ -4,8 +4,9 @@
 // its threads; its dynamic products allocate. A product whose extents are compile-time constants has none of this: one
 // path, buffers on the stack, no threads. So every tile is padded with zeros to the same extents.
 #define EIGEN_DONT_PARALLELIZE
-#include <Eigen/Core>
 #include <algorithm>
+
+#include <Eigen/Core>
 
 #include "core/thread_pool.h"
 #include "kernels/common/gemm.h"
@@ -20,22 +21,18 @@ using TileB = Eigen::Matrix<double, kDepth, kColumns, Eigen::ColMajor>;
 using TileC = Eigen::Matrix<double, kRows, kColumns, Eigen::ColMajor>;
 using Strided = Eigen::Map<const Eigen::MatrixXd, 0, Eigen::OuterStride<>>;
 
-/// Copies the block at (i, j) of a row-major matrix with `columns` columns, or of its transpose, and pads it with
-/// zeros.
+/// Copies the block at (i, j) of a row-major matrix with `columns` columns, or of its transpose, and pads it with zeros.
 template <class Tile>
-void load(Tile& tile, const double* from, int64_t columns, bool transposed, int64_t i, int64_t j, int64_t rows,
-          int64_t width) {
+void load(Tile& tile, const double* from, int64_t columns, bool transposed, int64_t i, int64_t j, int64_t rows, int64_t width) {
   if (rows < tile.rows() || width < tile.cols()) tile.setZero();
   // Row-major memory is the transpose of the column-major matrix that Eigen maps.
   if (transposed)
     tile.topLeftCorner(rows, width) = Strided(from + j * columns + i, rows, width, Eigen::OuterStride<>(columns));
   else
-    tile.topLeftCorner(rows, width) =
-        Strided(from + i * columns + j, width, rows, Eigen::OuterStride<>(columns)).transpose();
+    tile.topLeftCorner(rows, width) = Strided(from + i * columns + j, width, rows, Eigen::OuterStride<>(columns)).transpose();
 }
 
-void multiply_tile(const Gemm& g, const double* a, const double* b, const double* bias, double* c, int64_t i,
-                   int64_t j) {
+void multiply_tile(const Gemm& g, const double* a, const double* b, const double* bias, double* c, int64_t i, int64_t j) {
   const int64_t rows = std::min(kRows, g.m - i), columns = std::min(kColumns, g.n - j);
   TileA tile_a;
   TileB tile_b;
@@ -63,8 +60,8 @@ size_t gemm_workspace<double>(const Gemm&) {
 }
 
 template <>
-void run_gemm<double>(const Gemm& g, const double* a, const double* b, const double* bias, double* c,
-                      std::span<std::byte>, ThreadPool& pool) {
+void run_gemm<double>(const Gemm& g, const double* a, const double* b, const double* bias, double* c, std::span<std::byte>,
+                      ThreadPool& pool) {
   const int64_t column_tiles = (g.n + kColumns - 1) / kColumns;
   pool.parallel_for((g.m + kRows - 1) / kRows * column_tiles, [&](int64_t tile) {
     multiply_tile(g, a, b, bias, c, tile / column_tiles * kRows, tile % column_tiles * kColumns);

@@ -18,8 +18,7 @@ class Concat final : public OpBase<Concat> {
     require_elements(name(), in);
     int64_t extent = 0;
     for (size_t i = 0; i < in.size(); ++i) {
-      if (in[i].dtype != in[0].dtype)
-        throw_dtype(name(), "tensor " + std::to_string(i) + " is " + in[i].str() + ", tensor 0 is " + in[0].str());
+      if (in[i].dtype != in[0].dtype) throw_dtype(name(), "tensor " + std::to_string(i) + " is " + in[i].str() + ", tensor 0 is " + in[0].str());
       if (in[i].shape.rank() != in[0].shape.rank() || in[i].shape.with(axis_, in[0].shape[axis_]) != in[0].shape)
         throw_shape(name(), "tensor " + std::to_string(i) + " is " + in[i].str() + ", tensor 0 is " + in[0].str() +
                                 ": they may differ along axis " + std::to_string(axis_) + " only");
@@ -48,8 +47,7 @@ class Concat final : public OpBase<Concat> {
       const int64_t length = tensor.size(axis_) * inner;
       const auto* from = static_cast<const std::byte*>(tensor.raw());
       auto* to = static_cast<std::byte*>(l.out[0].raw()) + begin;
-      move_rows(l.context, y.outer, length,
-                [&](int64_t row) { copy_bytes(to + row * y.extent * inner, from + row * length, length); });
+      move_rows(l.context, y.outer, length, [&](int64_t row) { copy_bytes(to + row * y.extent * inner, from + row * length, length); });
       begin += length;
     }
   }

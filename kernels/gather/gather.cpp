@@ -19,8 +19,8 @@ void require_indices(std::string_view op, const Spec& indices) {
 void check_range(std::string_view op, std::span<const int64_t> indices, int64_t extent) {
   for (size_t m = 0; m < indices.size(); ++m)
     if (indices[m] < 0 || indices[m] >= extent)
-      throw DataError("[" + std::string(op) + "] index " + std::to_string(indices[m]) + " at position " +
-                      std::to_string(m) + " is outside 0.." + std::to_string(extent - 1));
+      throw DataError("[" + std::string(op) + "] index " + std::to_string(indices[m]) + " at position " + std::to_string(m) +
+                      " is outside 0.." + std::to_string(extent - 1));
 }
 
 class Gather final : public OpBase<Gather> {
@@ -95,17 +95,15 @@ class ScatterAdd final : public OpBase<ScatterAdd> {
       const T* from = l.in[0].data<T>();
       // Tasks are stretches of the inner elements: every sum is one task's, in the order of the indices.
       const int64_t width = std::min<int64_t>(dy.inner, 256), stretches = (dy.inner + width - 1) / width;
-      move_rows(l.context, dy.outer * stretches, dy.extent * width * static_cast<int64_t>(sizeof(T)),
-                [&](int64_t task) {
-                  const int64_t begin = task % stretches * width, end = std::min(dy.inner, begin + width);
-                  Compute<T>* to = dx.data() + task / stretches * extent_ * dy.inner;
-                  const T* rows = from + task / stretches * dy.extent * dy.inner;
-                  for (int64_t i = 0; i < extent_; ++i)
-                    std::fill(to + i * dy.inner + begin, to + i * dy.inner + end, Compute<T>(0));
-                  for (int64_t m = 0; m < dy.extent; ++m)
-                    for (int64_t q = begin; q < end; ++q)
-                      to[indices[static_cast<size_t>(m)] * dy.inner + q] += load_element(rows[m * dy.inner + q]);
-                });
+      move_rows(l.context, dy.outer * stretches, dy.extent * width * static_cast<int64_t>(sizeof(T)), [&](int64_t task) {
+        const int64_t begin = task % stretches * width, end = std::min(dy.inner, begin + width);
+        Compute<T>* to = dx.data() + task / stretches * extent_ * dy.inner;
+        const T* rows = from + task / stretches * dy.extent * dy.inner;
+        for (int64_t i = 0; i < extent_; ++i) std::fill(to + i * dy.inner + begin, to + i * dy.inner + end, Compute<T>(0));
+        for (int64_t m = 0; m < dy.extent; ++m)
+          for (int64_t q = begin; q < end; ++q)
+            to[indices[static_cast<size_t>(m)] * dy.inner + q] += load_element(rows[m * dy.inner + q]);
+      });
       dx.store();
     });
   }

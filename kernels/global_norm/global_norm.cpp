@@ -32,18 +32,14 @@ class GlobalNormOp final : public OpBase<GlobalNormOp> {
     if (in[0].dtype != DType::f32) throw_dtype(name(), "x is " + in[0].str() + ", wants f32");
     return {{DType::f32, {1}}, {DType::f32, {1}}};
   }
-  size_t workspace(std::span<const Spec> in, Context&) const override {
-    return scratch_bytes<double>(blocks(in[0].numel()));
-  }
+  size_t workspace(std::span<const Spec> in, Context&) const override { return scratch_bytes<double>(blocks(in[0].numel())); }
   bool differentiable() const override { return false; }
 
   void run_cpu(Launch& l) const {
     const int64_t count = l.in[0].numel();
     const float* x = l.in[0].data<float>();
     double* sums = Scratch(l.workspace).take<double>(blocks(count));
-    for_chunks(
-        l.context, count,
-        [&](int64_t begin, int64_t end) { sums[begin / kBlock] = sum_of_squares(x + begin, end - begin); }, kBlock);
+    for_chunks(l.context, count, [&](int64_t begin, int64_t end) { sums[begin / kBlock] = sum_of_squares(x + begin, end - begin); }, kBlock);
     double sum = 0;
     for (int64_t i = 0; i < blocks(count); ++i) sum += sums[i];
     l.out[0].data<float>()[0] = static_cast<float>(std::sqrt(sum));

@@ -79,8 +79,7 @@ class Linear final : public OpBase<Linear> {
     const Spec specs[] = {l.in[0].spec(), l.in[1].spec()};
     const Gemm g = product(specs);
     const size_t bytes = gemm_workspace<C>(g);
-    run_gemm<C>(g, x, w, bias, y.data(), {scratch.take<std::byte>(static_cast<int64_t>(bytes)), bytes},
-                l.context.pool());
+    run_gemm<C>(g, x, w, bias, y.data(), {scratch.take<std::byte>(static_cast<int64_t>(bytes)), bytes}, l.context.pool());
     y.store();
   }
 

@@ -68,8 +68,8 @@ class MatMulOp final : public OpBase<MatMulOp> {
     const int64_t inner_b = in[1].shape[options_.transpose_b ? -1 : -2];
     if (g.k != inner_b)
       throw_shape(name(), "a " + in[0].str() + (options_.transpose_a ? " transposed" : "") + " has inner extent " +
-                              std::to_string(g.k) + " but b " + in[1].str() +
-                              (options_.transpose_b ? " transposed" : "") + " has " + std::to_string(inner_b));
+                              std::to_string(g.k) + " but b " + in[1].str() + (options_.transpose_b ? " transposed" : "") +
+                              " has " + std::to_string(inner_b));
     std::vector<int64_t> extents(batch_.begin(), batch_.end());
     extents.insert(extents.end(), {g.m, g.n});
     return {{in[0].dtype, Shape(extents)}};
@@ -97,13 +97,11 @@ class MatMulOp final : public OpBase<MatMulOp> {
     std::vector<Tensor> dx(2);
     if (node.needs(0)) {
       const Shape batch = batch_of(node.input_spec(0).shape);
-      dx[0] = ta ? product_of(node.input(1), dy[0], {tb, true}, batch)
-                 : product_of(dy[0], node.input(1), {false, !tb}, batch);
+      dx[0] = ta ? product_of(node.input(1), dy[0], {tb, true}, batch) : product_of(dy[0], node.input(1), {false, !tb}, batch);
     }
     if (node.needs(1)) {
       const Shape batch = batch_of(node.input_spec(1).shape);
-      dx[1] = tb ? product_of(dy[0], node.input(0), {true, ta}, batch)
-                 : product_of(node.input(0), dy[0], {!ta, false}, batch);
+      dx[1] = tb ? product_of(dy[0], node.input(0), {true, ta}, batch) : product_of(node.input(0), dy[0], {!ta, false}, batch);
     }
     return dx;
   }
@@ -119,11 +117,8 @@ class MatMulOp final : public OpBase<MatMulOp> {
  private:
   Gemm product(std::span<const Spec> in) const {
     const bool ta = options_.transpose_a, tb = options_.transpose_b;
-    return {.m = in[0].shape[ta ? -1 : -2],
-            .n = in[1].shape[tb ? -2 : -1],
-            .k = in[0].shape[ta ? -2 : -1],
-            .transpose_a = ta,
-            .transpose_b = tb};
+    return {.m = in[0].shape[ta ? -1 : -2], .n = in[1].shape[tb ? -2 : -1], .k = in[0].shape[ta ? -2 : -1],
+            .transpose_a = ta, .transpose_b = tb};
   }
 
   template <class T>

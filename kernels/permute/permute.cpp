@@ -64,22 +64,20 @@ void permute_elements(Context& context, const Plan& plan, const T* from, T* to) 
   const int64_t groups = (rows + kGroup - 1) / kGroup;
   int64_t outer = 1;
   for (size_t axis = 0; axis + 2 < rank; ++axis) outer *= plan.extents[axis];
-  move_rows(context, outer * groups, std::min(rows, kGroup) * columns * static_cast<int64_t>(sizeof(T)),
-            [&](int64_t task) {
-              const int64_t first = task % groups * kGroup;
-              int64_t index = task / groups, source = first * row_stride;
-              T* target = to + (index * rows + first) * columns;
-              for (size_t axis = rank < 2 ? 0 : rank - 2; axis-- > 0;) {
-                source += index % plan.extents[axis] * plan.strides[axis];
-                index /= plan.extents[axis];
-              }
-              const int64_t count = std::min(kGroup, rows - first);
-              if (column_stride == 1)
-                for (int64_t i = 0; i < count; ++i)
-                  std::copy_n(from + source + i * row_stride, columns, target + i * columns);
-              else
-                transpose_block(from + source, column_stride, target, count, row_stride, columns);
-            });
+  move_rows(context, outer * groups, std::min(rows, kGroup) * columns * static_cast<int64_t>(sizeof(T)), [&](int64_t task) {
+    const int64_t first = task % groups * kGroup;
+    int64_t index = task / groups, source = first * row_stride;
+    T* target = to + (index * rows + first) * columns;
+    for (size_t axis = rank < 2 ? 0 : rank - 2; axis-- > 0;) {
+      source += index % plan.extents[axis] * plan.strides[axis];
+      index /= plan.extents[axis];
+    }
+    const int64_t count = std::min(kGroup, rows - first);
+    if (column_stride == 1)
+      for (int64_t i = 0; i < count; ++i) std::copy_n(from + source + i * row_stride, columns, target + i * columns);
+    else
+      transpose_block(from + source, column_stride, target, count, row_stride, columns);
+  });
 }
 
 class Permute final : public OpBase<Permute> {
@@ -132,8 +130,6 @@ Tensor permute(const Tensor& x, std::span<const int> axes) {
   return apply_one(std::make_shared<Permute>(normal), {x});
 }
 
-Tensor permute(const Tensor& x, std::initializer_list<int> axes) {
-  return permute(x, std::span(axes.begin(), axes.size()));
-}
+Tensor permute(const Tensor& x, std::initializer_list<int> axes) { return permute(x, std::span(axes.begin(), axes.size())); }
 
 }  // namespace tern

@@ -101,8 +101,8 @@ class SgdOp final : public OpBase<SgdOp> {
       for_chunks(l.context, segment.end - segment.begin, [&](int64_t begin, int64_t end) {
         const int64_t at = segment.begin + begin;
         float* buffer = l.out.size() == 2 ? l.out[1].data<float>() + at : nullptr;
-        HWY_DYNAMIC_DISPATCH(sgd_f32)
-        (l.out[0].data<float>() + at, buffer, l.in[1].data<float>() + at, end - begin, factors, options_.nesterov);
+        HWY_DYNAMIC_DISPATCH(sgd_f32)(l.out[0].data<float>() + at, buffer, l.in[1].data<float>() + at, end - begin, factors,
+                                      options_.nesterov);
       });
     }
   }

@@ -18,9 +18,8 @@ class Slice final : public OpBase<Slice> {
     require_elements(name(), in);
     const int64_t extent = in[0].shape[axis_];
     if (begin_ < 0 || begin_ >= end_ || end_ > extent)
-      throw_shape(name(), "got " + std::to_string(begin_) + ".." + std::to_string(end_) + " of axis " +
-                              std::to_string(axis_) + " of " + in[0].str() +
-                              ", wants 0 <= begin < end <= " + std::to_string(extent));
+      throw_shape(name(), "got " + std::to_string(begin_) + ".." + std::to_string(end_) + " of axis " + std::to_string(axis_) +
+                              " of " + in[0].str() + ", wants 0 <= begin < end <= " + std::to_string(extent));
     return {{in[0].dtype, in[0].shape.with(axis_, end_ - begin_)}};
   }
 

@@ -1,0 +1,70 @@
+#include "tools/environment.h"
+
+#include <sys/resource.h>
+#include <sys/utsname.h>
+
+#include <cstdlib>
+#include <ctime>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "core/cpu_path.h"
+#include "core/thread_pool.h"
+#include "core/version.h"
+
+namespace tern {
+namespace {
+
+std::string cpu_name() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);)
+    if (line.starts_with("model name"))
+      if (const size_t colon = line.find(':'); colon != std::string::npos) return line.substr(colon + 2);
+  return "unknown";
+}
+
+}  // namespace
+
+std::string simd_path() { return cpu_path(); }
+
+std::string environment_json(const Context& context, std::span<const char* const> argv) {
+  utsname system{};
+  uname(&system);
+  const nlohmann::ordered_json env = {
+      {"tern", version()},
+      {"git_revision", git_revision()},
+      {"time", utc_stamp()},
+      {"argv", std::vector<std::string>(argv.begin(), argv.end())},
+      {"device", context.device().str()},
+      {"cpu", cpu_name()},
+      {"cpus", available_cpus()},
+      {"threads", context.options().threads == 0 ? available_cpus() : context.options().threads},
+      {"simd", simd_path()},
+      {"system", std::string(system.sysname) + " " + system.release + " " + system.machine},
+      {"compiler", __VERSION__},
+  };
+  return env.dump(2) + "\n";
+}
+
+void reset_peak_rss() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
+int64_t peak_rss() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmHWM:")) return std::atoll(line.c_str() + 6) * 1024;
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return int64_t{usage.ru_maxrss} * 1024;
+}
+
+std::string utc_stamp(bool compact) {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  gmtime_r(&now, &utc);
+  char text[32];
+  std::strftime(text, sizeof text, compact ? "%Y%m%d-%H%M%S" : "%Y-%m-%dT%H:%M:%SZ", &utc);
+  return text;
+}
+
+}  // namespace tern

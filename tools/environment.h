@@ -1,0 +1,24 @@
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "core/context.h"
+
+namespace tern {
+
+/// env.json: what a result depended on besides its config: git revision, compiler, CPU, threads, versions, argv.
+std::string environment_json(const Context& context, std::span<const char* const> argv);
+
+/// Largest resident set of this process so far, or since reset_peak_rss(), in bytes.
+int64_t peak_rss();
+/// Starts peak_rss() anew where the system can (Linux: /proc/self/clear_refs); otherwise it stays the process's peak.
+void reset_peak_rss();
+
+/// The instruction set that kernels picked on this machine: "avx512", "avx2", "neon" (D5's device class).
+std::string simd_path();
+
+/// "2026-11-22T21:30:05Z"; with `compact` "20261122-213005", for names.
+std::string utc_stamp(bool compact = false);
+
+}  // namespace tern

@@ -1,0 +1,179 @@
+#include "tools/evaluation.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "kernels/ops.h"
+#include "tools/data_loader.h"
+
+namespace tern {
+namespace {
+
+Prediction predict(std::span<const float> logits, int64_t label) {
+  Prediction p{.label = static_cast<int32_t>(label), .predicted = -1, .rank = 0, .loss = 0, .probability = 0};
+  const double own = logits[static_cast<size_t>(label)];
+  double largest = -INFINITY, sum = 0;
+  bool numbers = true;
+  for (size_t c = 0; c < logits.size(); ++c) {
+    numbers &= !std::isnan(logits[c]);
+    p.rank += logits[c] > own;
+    if (logits[c] > largest || p.predicted < 0) {
+      largest = logits[c];
+      p.predicted = static_cast<int32_t>(c);
+    }
+  }
+  for (float logit : logits) sum += std::exp(static_cast<double>(logit) - largest);
+  p.loss = static_cast<float>(std::log(sum) - (own - largest));
+  p.probability = static_cast<float>(1 / sum);
+  if (!numbers) {
+    p.predicted = -1;
+    p.rank = static_cast<int32_t>(logits.size());
+  }
+  return p;
+}
+
+/// Puts a network into evaluation mode while it lives.
+class EvaluationMode {
+ public:
+  explicit EvaluationMode(nn::Module& network) : network_(network), before_(network.training()) { network.train(false); }
+  ~EvaluationMode() { network_.train(before_); }
+  EvaluationMode(const EvaluationMode&) = delete;
+  EvaluationMode& operator=(const EvaluationMode&) = delete;
+
+ private:
+  nn::Module& network_;
+  bool before_;
+};
+
+void summarize(Evaluation& evaluation) {
+  double loss = 0;
+  int64_t top1 = 0, top5 = 0;
+  for (const Prediction& p : evaluation.predictions) {
+    loss += p.loss;
+    top1 += p.predicted == p.label;
+    top5 += p.rank < 5;
+  }
+  const auto n = static_cast<double>(evaluation.predictions.size());
+  evaluation.loss = loss / n;
+  evaluation.top1 = static_cast<double>(top1) / n;
+  evaluation.top5 = static_cast<double>(top5) / n;
+}
+
+}  // namespace
+
+Evaluation evaluate(Context& context, nn::Module& network, const data::DatasetPtr& data, const EvaluationOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  const EvaluationMode mode(network);
+  NoGrad no_grad(context);
+  const auto classes = static_cast<int64_t>(data->classes().size());
+  const auto& mean = options.normalize.mean;
+  const auto& std = options.normalize.std;
+  const NormalizeImages normalization{.mean = {mean.begin(), mean.end()}, .std = {std.begin(), std.end()}};
+  CompiledStep step = compile(
+      context,
+      [&](std::span<const Tensor> in) {
+        const Tensor x = normalize_images(in[0], normalization);
+        const Tensor logits = network(x);
+        if (options.tta == TestTimeAugmentation::none) return std::vector<Tensor>{logits};
+        return std::vector<Tensor>{mul(add(logits, network(flip(x, {2}))), 0.5)};
+      },
+      {.plan = options.plan, .arena = options.arena});
+
+  data::Loader loader(data, {.micro_batch = static_cast<int>(options.batch), .lanes = 1, .threads = options.loader_threads, .shuffle = false});
+  loader.start(0);
+  Evaluation evaluation{.classes = data->classes(), .predictions = {}};
+  const data::PictureShape shape = data->shape();
+  while (const data::Batch* batch = loader.next()) {
+    if (options.stop && options.stop()) throw EvaluationStopped("evaluation interrupted");
+    const Tensor images = Tensor::from<uint8_t>(context, {batch->size(), shape.height, shape.width, shape.channels}, batch->images);
+    const Tensor logits = step({images})[0];
+    if (logits.shape() != Shape{batch->size(), classes})
+      throw ConfigError("the network gives " + logits.shape().str() + " for " + std::to_string(batch->size()) + " pictures of " +
+                        std::to_string(classes) + " classes");
+    const std::vector<float> values = logits.to_vector<float>();
+    for (int64_t i = 0; i < batch->size(); ++i)
+      evaluation.predictions.push_back(
+          predict(std::span(values).subspan(static_cast<size_t>(i * classes), static_cast<size_t>(classes)), batch->labels[static_cast<size_t>(i)]));
+    if (options.progress) options.progress(static_cast<int64_t>(evaluation.predictions.size()), data->size());
+  }
+  summarize(evaluation);
+  evaluation.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return evaluation;
+}
+
+std::vector<std::vector<int64_t>> Evaluation::confusion() const {
+  std::vector<std::vector<int64_t>> matrix(classes.size(), std::vector<int64_t>(classes.size()));
+  for (const Prediction& p : predictions)
+    if (p.predicted >= 0) ++matrix[static_cast<size_t>(p.label)][static_cast<size_t>(p.predicted)];
+  return matrix;
+}
+
+std::vector<ClassScore> class_scores(const Evaluation& evaluation) {
+  std::vector<ClassScore> scores(evaluation.classes.size());
+  for (size_t c = 0; c < scores.size(); ++c) scores[c].name = evaluation.classes[c];
+  for (const Prediction& p : evaluation.predictions) {
+    ++scores[static_cast<size_t>(p.label)].pictures;
+    if (p.predicted >= 0) ++scores[static_cast<size_t>(p.predicted)].predicted;
+    if (p.predicted == p.label) ++scores[static_cast<size_t>(p.label)].correct;
+  }
+  return scores;
+}
+
+std::vector<int64_t> worst_mistakes(const Evaluation& evaluation, int64_t count) {
+  std::vector<int64_t> mistakes;
+  const auto& predictions = evaluation.predictions;
+  for (size_t i = 0; i < predictions.size(); ++i)
+    if (predictions[i].predicted != predictions[i].label) mistakes.push_back(static_cast<int64_t>(i));
+  // NaN losses are the worst of all; comparing them as infinite keeps the order strict.
+  auto loss_of = [&](int64_t i) {
+    const float loss = predictions[static_cast<size_t>(i)].loss;
+    return std::isnan(loss) ? INFINITY : loss;
+  };
+  std::ranges::stable_sort(mistakes, [&](int64_t a, int64_t b) { return loss_of(a) > loss_of(b); });
+  mistakes.resize(std::min(mistakes.size(), static_cast<size_t>(std::max<int64_t>(count, 0))));
+  return mistakes;
+}
+
+McNemar mcnemar(const Evaluation& first, const Evaluation& second) {
+  if (first.predictions.size() != second.predictions.size())
+    throw ConfigError("McNemar's test wants the same pictures, got " + std::to_string(first.predictions.size()) + " and " +
+                      std::to_string(second.predictions.size()));
+  McNemar result;
+  for (size_t i = 0; i < first.predictions.size(); ++i) {
+    const bool a = first.predictions[i].predicted == first.predictions[i].label;
+    const bool b = second.predictions[i].predicted == second.predictions[i].label;
+    result.only_first += a && !b;
+    result.only_second += b && !a;
+  }
+  const int64_t n = result.only_first + result.only_second;
+  if (n == 0) return result;
+  if (n < 25) {  // two-sided exact: twice the smaller tail of Binomial(n, 1/2)
+    const int64_t k = std::min(result.only_first, result.only_second);
+    double term = std::pow(0.5, static_cast<double>(n)), tail = 0;
+    for (int64_t i = 0; i <= k; ++i) {
+      tail += term;
+      term *= static_cast<double>(n - i) / static_cast<double>(i + 1);
+    }
+    result.p_value = std::min(1.0, 2 * tail);
+  } else {
+    const double difference = std::abs(static_cast<double>(result.only_first - result.only_second));
+    const double chi = std::pow(std::max(0.0, difference - 1), 2) / static_cast<double>(n);
+    result.p_value = std::erfc(std::sqrt(chi / 2));
+  }
+  return result;
+}
+
+Interval wilson_interval(double p, int64_t n) {
+  if (n <= 0) return {};
+  constexpr double z = 1.959963984540054;
+  const auto count = static_cast<double>(n);
+  const double centre = p + z * z / (2 * count);
+  const double half = z * std::sqrt(p * (1 - p) / count + z * z / (4 * count * count));
+  const double scale = 1 / (1 + z * z / count);
+  return {std::max(0.0, (centre - half) * scale), std::min(1.0, (centre + half) * scale)};
+}
+
+}  // namespace tern

@@ -1,0 +1,221 @@
+#include "tools/run_folder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "core/atomic_file.h"
+#include "core/error.h"
+#include "tools/environment.h"
+
+namespace tern {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+constexpr const char* kMetricsHeader =
+    "epoch,step,train_loss,train_acc,test_loss,test_acc,lr,seconds,images_per_s,data_wait,peak_rss,gpu_util,gpu_mem,val_loss,val_acc";
+constexpr const char* kTimingHeader = "epoch,data,forward,backward,optimizer,eval";
+
+std::string number(double value, int digits = 9) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%.*g", digits, value);
+  return text;
+}
+std::string number(const std::optional<double>& value) { return value ? number(*value) : ""; }
+
+/// JSON has no NaN and no infinity: null.
+ordered_json finite(double value) { return std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr); }
+
+std::ofstream append_to(const fs::path& path) {
+  std::ofstream stream(path, std::ios::app);
+  if (!stream) throw Error(path.string() + ": cannot be written");
+  return stream;
+}
+
+/// Rewrites a file with the lines that `keep`.
+template <class Keep>
+void filter_lines(const fs::path& path, const Keep& keep) {
+  std::ifstream in(path);
+  if (!in) return;
+  std::string kept;
+  bool dropped = false;
+  for (std::string line; std::getline(in, line);) {
+    // A line that a kill cut off has no newline; it is dropped like one from the future.
+    const bool whole = !in.eof();
+    if (whole && keep(line))
+      kept += line + "\n";
+    else
+      dropped = true;
+  }
+  in.close();
+  if (dropped) write_file_atomically(path, kept);
+}
+
+/// A CSV field: quoted where it needs to be.
+std::string field(const std::string& text) {
+  if (text.find_first_of(",\"\n") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
+  return quoted + "\"";
+}
+
+}  // namespace
+
+bool RunFolder::holds_run(const fs::path& folder) { return fs::exists(folder / "config.json"); }
+
+RunFolder::RunFolder(fs::path path, const Config& config) : path_(std::move(path)), log_config_(config.log) {
+  lock_ = ::open((path_ / "log.txt").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
+  if (lock_ < 0) throw Error(path_.string() + ": log.txt cannot be written");
+  if (flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+    ::close(lock_);
+    throw ConfigError(path_.string() + ": another process is training in this run folder");
+  }
+}
+
+RunFolder::RunFolder(RunFolder&& other) noexcept
+    : path_(std::move(other.path_)), log_config_(other.log_config_), metrics_(std::move(other.metrics_)),
+      timing_(std::move(other.timing_)), steps_(std::move(other.steps_)), log_(std::move(other.log_)),
+      lock_(std::exchange(other.lock_, -1)) {}
+
+RunFolder::~RunFolder() {
+  if (lock_ >= 0) ::close(lock_);
+}
+
+RunFolder RunFolder::create(const fs::path& folder, const Config& config, const std::string& environment) {
+  if (holds_run(folder))
+    throw ConfigError(folder.string() + ": holds a run already; continue it with --resume, or choose another --out");
+  std::error_code error;
+  fs::create_directories(folder / "checkpoints", error);
+  if (error) throw Error(folder.string() + ": cannot be made: " + error.message());
+  RunFolder run(folder, config);
+  write_file_atomically(folder / "env.json", environment);
+  run.open_streams();
+  write_file_atomically(folder / "config.json", config_json(config));  // last: it is what makes the folder a run
+  return run;
+}
+
+RunFolder RunFolder::open(const fs::path& folder, const Config& config, const std::string& environment) {
+  if (!holds_run(folder)) throw ConfigError(folder.string() + ": holds no run (no config.json)");
+  RunFolder run(folder, config);
+  write_file_atomically(folder / "env.json", environment);
+  run.open_streams();
+  return run;
+}
+
+void RunFolder::open_streams() {
+  auto csv = [&](const char* name, const char* header) {
+    const fs::path path = path_ / name;
+    const bool fresh = !fs::exists(path) || fs::file_size(path) == 0;
+    std::ofstream stream = append_to(path);
+    if (fresh) stream << header << std::endl;
+    return stream;
+  };
+  if (log_config_.csv) {
+    metrics_ = csv("metrics.csv", kMetricsHeader);
+    timing_ = csv("timing.csv", kTimingHeader);
+  }
+  if (log_config_.jsonl) steps_ = append_to(path_ / "steps.jsonl");
+  log_ = append_to(path_ / "log.txt");
+}
+
+void RunFolder::rewind(int64_t epoch, int64_t step) {
+  metrics_.close();
+  timing_.close();
+  steps_.close();
+  auto keeps_epoch = [epoch](const std::string& line) { return line.starts_with("epoch") || std::atoll(line.c_str()) <= epoch; };
+  filter_lines(path_ / "metrics.csv", keeps_epoch);
+  filter_lines(path_ / "timing.csv", keeps_epoch);
+  filter_lines(path_ / "steps.jsonl", [step](const std::string& line) {
+    const auto object = nlohmann::json::parse(line, nullptr, false);
+    return object.is_object() && object.value("step", int64_t{0}) <= step;
+  });
+  open_streams();
+}
+
+void RunFolder::add(const EpochMetrics& m, const EpochTiming& t) {
+  if (!log_config_.csv) return;
+  metrics_ << m.epoch << ',' << m.step << ',' << number(m.train_loss) << ',' << number(m.train_acc) << ',' << number(m.test_loss)
+           << ',' << number(m.test_acc) << ',' << number(m.lr) << ',' << number(m.seconds, 6) << ',' << number(m.images_per_s, 6)
+           << ',' << number(m.data_wait, 4) << ',' << m.peak_rss << ",,," << number(m.val_loss) << ',' << number(m.val_acc) << std::endl;
+  timing_ << t.epoch << ',' << number(t.data, 6) << ',' << number(t.forward, 6) << ',' << number(t.backward, 6) << ','
+          << number(t.optimizer, 6) << ',' << number(t.eval, 6) << std::endl;
+  if (!metrics_ || !timing_) log("metrics could not be written: is the disk full?");
+}
+
+void RunFolder::add(const StepRecord& s) {
+  if (!log_config_.jsonl) return;
+  ordered_json line = {{"epoch", s.epoch}, {"step", s.step}, {"loss", finite(s.loss)}, {"accuracy", s.accuracy},
+                       {"lr", s.lr}, {"grad_norm", finite(s.grad_norm)}, {"images_per_s", s.images_per_s}};
+  if (s.skipped) line["skipped"] = true;
+  steps_ << line.dump() << std::endl;
+}
+
+void RunFolder::log(const std::string& line) { log_ << utc_stamp() << ' ' << line << std::endl; }
+
+double RunFolder::seconds_so_far() const {
+  std::ifstream in(path_ / "metrics.csv");
+  double sum = 0;
+  for (std::string line; std::getline(in, line);) {
+    std::istringstream row(line);
+    std::string cell;
+    for (int i = 0; i < 8 && std::getline(row, cell, ','); ++i) {
+    }
+    sum += std::atof(cell.c_str());  // the header gives 0
+  }
+  return sum;
+}
+
+std::string evaluation_json(const Evaluation& e, const std::string& split) {
+  const auto n = static_cast<int64_t>(e.predictions.size());
+  const Interval interval = wilson_interval(e.top1, n);
+  ordered_json classes = ordered_json::array();
+  for (const ClassScore& c : class_scores(e))
+    classes.push_back({{"class", c.name}, {"pictures", c.pictures}, {"correct", c.correct}, {"recall", c.recall()}, {"precision", c.precision()}});
+  const ordered_json object = {{"split", split}, {"pictures", n}, {"loss", finite(e.loss)}, {"top1", e.top1}, {"top5", e.top5},
+                               {"top1_interval95", {interval.low, interval.high}}, {"seconds", e.seconds},
+                               {"per_class", classes}, {"confusion", e.confusion()}};
+  return object.dump(2) + "\n";
+}
+
+void write_confusion_csv(const fs::path& path, const Evaluation& evaluation) {
+  std::string text = "label";
+  for (const std::string& name : evaluation.classes) text += "," + field(name);
+  const auto matrix = evaluation.confusion();
+  for (size_t label = 0; label < matrix.size(); ++label) {
+    text += "\n" + field(evaluation.classes[label]);
+    for (int64_t count : matrix[label]) text += "," + std::to_string(count);
+  }
+  write_file_atomically(path, text + "\n");
+}
+
+void write_per_class_csv(const fs::path& path, const Evaluation& evaluation) {
+  std::string text = "class,pictures,correct,recall,precision\n";
+  for (const ClassScore& c : class_scores(evaluation))
+    text += field(c.name) + "," + std::to_string(c.pictures) + "," + std::to_string(c.correct) + "," + number(c.recall()) + "," + number(c.precision()) + "\n";
+  write_file_atomically(path, text);
+}
+
+void RunFolder::write_evaluation(const Evaluation& evaluation, const std::string& split) {
+  write_file_atomically(path_ / "eval.json", evaluation_json(evaluation, split));
+  write_confusion_csv(path_ / "confusion.csv", evaluation);
+  write_per_class_csv(path_ / "per_class.csv", evaluation);
+}
+
+void RunFolder::write_summary(const RunSummary& s) {
+  ordered_json object = {{"data", s.data}, {"epochs", s.epochs}, {"steps", s.steps}, {"seconds", s.seconds},
+                         {"best_acc", nullptr}, {"best_epoch", s.best_epoch}, {"last_acc", nullptr},
+                         {"peak_rss", s.peak_rss}, {"peak_tensors", s.peak_tensors}};
+  if (s.best_acc) object["best_acc"] = *s.best_acc;
+  if (s.last_acc) object["last_acc"] = *s.last_acc;
+  if (!s.stopped_by.empty()) object["stopped_by"] = s.stopped_by;
+  write_file_atomically(path_ / "summary.json", object.dump(2) + "\n");
+}
+
+}  // namespace tern

@@ -1,0 +1,96 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tools/config.h"
+#include "tools/evaluation.h"
+
+namespace tern {
+
+/// A row of metrics.csv: an epoch.
+struct EpochMetrics {
+  int64_t epoch = 0;  ///< from 1
+  int64_t step = 0;   ///< optimizer steps so far
+  double train_loss = 0, train_acc = 0, test_loss = 0, test_acc = 0;
+  std::optional<double> val_loss = {}, val_acc = {};
+  double lr = 0;
+  double seconds = 0;       ///< of the epoch, evaluation included
+  double images_per_s = 0;  ///< of training alone
+  double data_wait = 0;     ///< share of the training time
+  int64_t peak_rss = 0;     ///< bytes
+};
+
+/// A row of timing.csv: seconds of an epoch by what they went to.
+struct EpochTiming {
+  int64_t epoch = 0;
+  double data = 0, forward = 0, backward = 0, optimizer = 0, eval = 0;
+};
+
+/// A line of steps.jsonl.
+struct StepRecord {
+  int64_t epoch = 0, step = 0;
+  double loss = 0, accuracy = 0, lr = 0, grad_norm = 0, images_per_s = 0;
+  bool skipped = false;
+};
+
+/// summary.json
+struct RunSummary {
+  std::string data;
+  int64_t epochs = 0, steps = 0;
+  double seconds = 0;  ///< of all epochs, resumed ones included
+  std::optional<double> best_acc, last_acc;
+  int64_t best_epoch = 0;
+  int64_t peak_rss = 0, peak_tensors = 0;
+  std::string stopped_by;  ///< "" or why it ended early
+};
+
+/// A training's folder (docs/run-folder.md): config.json, env.json, log.txt, metrics.csv, timing.csv, steps.jsonl,
+/// checkpoints/, eval.json, confusion.csv, per_class.csv, summary.json. Rows are flushed as they are written.
+class RunFolder {
+ public:
+  /// Makes the folder. Throws ConfigError when it holds a run already, Error when it cannot be written.
+  static RunFolder create(const std::filesystem::path& folder, const Config& config, const std::string& environment);
+  /// Opens the folder of an interrupted run; a second process on it is refused.
+  static RunFolder open(const std::filesystem::path& folder, const Config& config, const std::string& environment);
+  /// Does the folder hold a run?
+  static bool holds_run(const std::filesystem::path& folder);
+
+  RunFolder(RunFolder&& other) noexcept;
+  ~RunFolder();
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
+
+  /// Removes rows of epochs after `epoch` and steps after `step`: what a checkpoint does not know of is trained again.
+  void rewind(int64_t epoch, int64_t step);
+
+  void add(const EpochMetrics& metrics, const EpochTiming& timing);
+  void add(const StepRecord& step);
+  void log(const std::string& line);
+  void write_evaluation(const Evaluation& evaluation, const std::string& split);
+  void write_summary(const RunSummary& summary);
+
+  /// Sum of the column `seconds` of metrics.csv.
+  double seconds_so_far() const;
+
+ private:
+  RunFolder(std::filesystem::path path, const Config& config);
+  void open_streams();
+
+  std::filesystem::path path_;
+  LogConfig log_config_;
+  std::ofstream metrics_, timing_, steps_, log_;
+  int lock_ = -1;
+};
+
+/// confusion.csv: a row a class, columns the predictions; per_class.csv: class, pictures, correct, recall, precision.
+void write_confusion_csv(const std::filesystem::path& path, const Evaluation& evaluation);
+void write_per_class_csv(const std::filesystem::path& path, const Evaluation& evaluation);
+/// eval.json, and what `evaluate --json` prints for one checkpoint.
+std::string evaluation_json(const Evaluation& evaluation, const std::string& split);
+
+}  // namespace tern

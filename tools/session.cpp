@@ -1,0 +1,116 @@
+#include "tools/session.h"
+
+#include <algorithm>
+
+#include "core/cuda_devices.h"
+#include "core/error.h"
+#include "tools/data_cifar.h"
+#include "tools/data_synthetic.h"
+#include "tools/environment.h"
+
+namespace tern {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Procedural data is made on the spot when a config asks for it by name; real data never is.
+void make_synthetic_data(const DataConfig& config, Progress& progress) {
+  if (config.name != DataName::synthetic) return;
+  try {
+    data::open_dataset("synthetic", config.dir, data::Split::kTrain);
+  } catch (const data::DataMissing&) {
+    progress.message("making the synthetic pictures in " + (fs::path(config.dir) / "synthetic").string());
+    data::write_synthetic(config.dir);
+  }
+}
+
+/// The run's data; `overfit` pictures of the training split alone serve for training and test.
+data::RunData open_data(const Config& config, const std::optional<int>& overfit_batches) {
+  data::RunData data = data::open_run_data(config.data, config.run.seed);
+  if (!overfit_batches) return data;
+  data.train = data::limit(data.train, int64_t{*overfit_batches} * config.train.lanes * config.train.micro_batch);
+  data.test = data.train;
+  data.validation = nullptr;
+  return data;
+}
+
+std::string model_line(Trainer& trainer, const data::RunData& data) {
+  int64_t parameters = 0;
+  for (const Segment& segment : trainer.training().store().segments()) parameters += segment.numel;
+  return std::to_string(parameters) + " parameters; " + std::to_string(data.train->size()) + " training and " +
+         std::to_string(data.test->size()) + " test pictures of " + std::string(data.train->name());
+}
+
+}  // namespace
+
+TrainerOptions trainer_options(const TrainArgs& args) {
+  TrainerOptions options;
+  options.switches = {.fold = args.fold, .plan = args.plan, .reuse_memory = args.planner};
+  options.max_seconds = args.max_seconds;
+  options.overfit = args.overfit_batches.has_value();
+  options.init_from = args.init_from;
+  return options;
+}
+
+Device choose_device(const RunConfig& run) {
+  const std::optional<Device> wanted = parse_device(run.device);
+  const Device device = wanted.value_or(Device{});
+  if (device.kind == Device::Kind::cuda) {
+    const CudaDevices found = cuda_devices();
+    throw DeviceError("device " + run.device + ": " +
+                      (found.devices.empty() ? found.reason : "this version of tern trains on the CPU only"));
+  }
+  resolve_precision(run.precision, device);
+  return device;
+}
+
+TrainerResult run_session(const Config& config, const SessionOptions& options, Progress& progress) {
+  Context::Options context_options;
+  context_options.device = choose_device(config.run);
+  context_options.threads = config.run.threads;
+  context_options.seed = config.run.seed;
+  context_options.fusion = options.fusion;
+  Context context(context_options);
+
+  make_synthetic_data(config.data, progress);
+  const data::RunData data = open_data(config, options.overfit_batches);
+
+  std::optional<RunFolder> folder;
+  bool resume = false;
+  if (!options.folder.empty()) {
+    const std::string environment = environment_json(context, options.argv);
+    using Start = SessionOptions::Start;
+    resume = options.start == Start::resume || (options.start == Start::resume_if_there && RunFolder::holds_run(options.folder));
+    folder.emplace(resume ? RunFolder::open(options.folder, config, environment) : RunFolder::create(options.folder, config, environment));
+  }
+  Trainer trainer(context, config, data, options.trainer, folder ? &*folder : nullptr, progress);
+  progress.message(model_line(trainer, data));
+  if (folder) progress.message("run folder: " + folder->path().string());
+  if (options.dry_run) {
+    trainer.dry_run();
+    return {};
+  }
+  if (resume && !trainer.resume()) progress.message("no checkpoint to resume from: starting at the beginning");
+  return trainer.run();
+}
+
+fs::path new_run_folder(const std::string& config_file) {
+  const std::string base = fs::path(config_file).stem().string() + "-" + utc_stamp(true);
+  fs::path folder = fs::path("runs") / base;
+  for (int i = 2; fs::exists(folder); ++i) folder = fs::path("runs") / (base + "-" + std::to_string(i));
+  return folder;
+}
+
+fs::path newest_run_folder(const std::string& config_file) {
+  const std::string prefix = fs::path(config_file).stem().string() + "-";
+  std::vector<fs::path> found;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator("runs", ignored)) {
+    const std::string name = entry.path().filename().string();
+    const bool stamped = name.starts_with(prefix) && name.size() > prefix.size() && std::isdigit(static_cast<unsigned char>(name[prefix.size()]));
+    if (stamped && RunFolder::holds_run(entry.path())) found.push_back(entry.path());
+  }
+  return found.empty() ? fs::path() : *std::ranges::max_element(found);
+}
+
+}  // namespace tern

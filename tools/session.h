@@ -1,0 +1,38 @@
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "tools/cli.h"
+#include "tools/trainer.h"
+
+namespace tern {
+
+/// Everything one training of a program needs besides its config.
+struct SessionOptions {
+  TrainerOptions trainer;
+  bool fusion = true;
+  std::filesystem::path folder = {};     ///< empty: nothing is written
+  enum class Start { fresh, resume, resume_if_there } start = Start::fresh;
+  std::optional<int> overfit_batches = {};
+  bool dry_run = false;
+  std::span<const char* const> argv = {};
+};
+
+/// The trainer's options that command-line switches stand for.
+TrainerOptions trainer_options(const TrainArgs& args);
+
+/// Picks the device of `config.run` ("auto": the CPU until a usable GPU is found) and checks its precision. Throws
+/// DeviceError saying why a device that was asked for is not there, ConfigError for a precision it does not have.
+Device choose_device(const RunConfig& run);
+
+/// Opens data, context and run folder, trains, and closes them again.
+TrainerResult run_session(const Config& config, const SessionOptions& options, Progress& progress);
+
+/// runs/NAME-STAMP for a config file; a number is added where that is taken.
+std::filesystem::path new_run_folder(const std::string& config_file);
+/// The newest folder runs/NAME-* that holds a run of this config file, or an empty path.
+std::filesystem::path newest_run_folder(const std::string& config_file);
+
+}  // namespace tern

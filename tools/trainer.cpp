@@ -1,0 +1,291 @@
+#include "tools/trainer.h"
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+
+#include "core/error.h"
+#include "nn/weights.h"
+#include "tools/environment.h"
+#include "tools/exit_codes.h"
+#include "tools/interrupt.h"
+
+namespace tern {
+namespace {
+
+double now_seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+std::string format(const char* pattern, auto... values) {
+  char text[400];
+  std::snprintf(text, sizeof text, pattern, values...);
+  return text;
+}
+
+data::LoaderOptions loader_options(const Config& c, const TrainerOptions& options) {
+  data::LoaderOptions loader{.micro_batch = c.train.micro_batch, .lanes = c.train.lanes, .threads = c.data.loader_threads,
+                             .prefetch = c.data.prefetch, .seed = c.run.seed, .shuffle = true, .drop_last = c.data.drop_last};
+  if (!options.overfit) loader.augment = data::augment_steps(c.data);
+  return loader;
+}
+
+double metric_of(Metric metric, const EpochMetrics& m) {
+  switch (metric) {
+    case Metric::train_loss: return m.train_loss;
+    case Metric::train_acc: return m.train_acc;
+    case Metric::val_loss: return m.val_loss.value();
+    case Metric::val_acc: return m.val_acc.value();
+    case Metric::test_loss: return m.test_loss;
+    case Metric::test_acc: break;
+  }
+  return m.test_acc;
+}
+
+/// Is `value` better than `best` by more than `margin`?
+bool gains(Metric metric, double value, const std::optional<double>& best, double margin = 0) {
+  if (std::isnan(value)) return false;
+  if (!best) return true;
+  const bool smaller = metric == Metric::train_loss || metric == Metric::val_loss || metric == Metric::test_loss;
+  return smaller ? value < *best - margin : value > *best + margin;
+}
+
+}  // namespace
+
+Trainer::Trainer(Context& context, const Config& config, data::RunData data, TrainerOptions options, RunFolder* folder, Progress& progress)
+    : context_(context), config_(config), data_(std::move(data)), options_(std::move(options)), folder_(folder), progress_(progress),
+      loader_(data_.train, loader_options(config, options_)),
+      training_(context, config, data_.train->shape(),
+                config.model.classes.value_or(static_cast<int>(data_.train->classes().size())), loader_.steps_per_epoch(), options_.switches) {
+  if (config.model.classes && *config.model.classes != static_cast<int>(data_.train->classes().size()))
+    throw ConfigError("model.classes: got " + std::to_string(*config.model.classes) + ", the data have " + std::to_string(data_.train->classes().size()));
+  if (folder) checkpoints_.emplace(folder->checkpoints(), config.checkpoint.keep);
+  if (!options_.init_from.empty())
+    nn::load_weights(training_.network(), SafetensorsFile::open(options_.init_from), kTrainingTensors);
+}
+
+bool Trainer::resume() {
+  const auto file = checkpoints_->newest_valid([this](const std::string& text) { say("warning: " + text); });
+  if (!file) return false;
+  position_ = load_checkpoint(*file, config_, training_);
+  saved_at_ = position_.steps;
+  folder_->rewind(position_.epoch, position_.steps);
+  resumed_seconds_ = folder_->seconds_so_far();
+  say(format("resumed from %s: epoch %lld, step %lld", file->name().c_str(), static_cast<long long>(position_.epoch + 1),
+             static_cast<long long>(position_.step_in_epoch)));
+  return true;
+}
+
+void Trainer::say(const std::string& text) {
+  progress_.message(text);
+  if (folder_) folder_->log(text);
+}
+
+double Trainer::elapsed() const { return now_seconds() - started_; }
+
+TrainerResult Trainer::run() {
+  TrainerResult result;
+  started_ = now_seconds();
+  bool going = true;
+  while (going && position_.epoch < config_.train.epochs) going = train_epoch(result);
+  result.complete = position_.epoch >= config_.train.epochs;
+  progress_.finish();
+  if (!result.evaluation && result.complete) result.evaluation = evaluate_on(data_.test, "test");  // resumed at its end
+
+  RunSummary& s = result.summary;
+  s.data = std::string(data_.train->name());
+  s.epochs = position_.epoch;
+  s.steps = position_.steps;
+  s.seconds = folder_ ? folder_->seconds_so_far() : elapsed();
+  s.best_acc = position_.best_acc;
+  s.best_epoch = position_.best_epoch;
+  if (result.evaluation) s.last_acc = result.evaluation->top1;
+  s.peak_rss = peak_rss();
+  s.peak_tensors = static_cast<int64_t>(context_.allocator().stats().total.peak);
+  if (folder_) {
+    if (result.evaluation) folder_->write_evaluation(*result.evaluation, "test");
+    folder_->write_summary(s);
+  }
+  return result;
+}
+
+bool Trainer::train_epoch(TrainerResult& result) {
+  epoch_started_ = now_seconds();
+  wait_before_ = loader_.wait_seconds();
+  pictures_this_epoch_ = 0;
+  context_.reset_clock();
+  loader_.start(position_.epoch, position_.step_in_epoch);
+  while (const data::Batch* batch = loader_.next()) {
+    take_step(*batch);
+    const auto& every = config_.checkpoint.every_steps;
+    const bool last = position_.step_in_epoch == loader_.steps_per_epoch();
+    if (every && position_.steps % *every == 0 && !last) save(false);
+    if (!last && interrupted(result)) return false;
+  }
+  finish_epoch(result);
+  return !interrupted(result) && result.summary.stopped_by.empty();
+}
+
+void Trainer::take_step(const data::Batch& batch) {
+  const StepOutcome outcome = training_.run(batch);
+  if (!outcome.finite) {
+    handle_nonfinite(batch);
+  } else {
+    position_.skipped_in_a_row = 0;
+    position_.loss_sum += outcome.loss_sum;
+    position_.correct += outcome.correct;
+    position_.pictures += outcome.pictures;
+  }
+  ++position_.steps;
+  ++position_.step_in_epoch;
+  ++steps_this_process_;
+  pictures_this_process_ += outcome.pictures;
+  pictures_this_epoch_ += outcome.pictures;
+  report_step(outcome);
+}
+
+void Trainer::handle_nonfinite(const data::Batch& batch) {
+  ++position_.skipped;
+  ++position_.skipped_in_a_row;
+  const std::string what = format("epoch %lld, step %lld: %s is not finite", static_cast<long long>(batch.epoch + 1),
+                                  static_cast<long long>(batch.step + 1), training_.first_bad_tensor().c_str());
+  if (position_.skipped_in_a_row > config_.train.nonfinite.skips) {
+    if (folder_) folder_->log("diverged: " + what);
+    throw DivergedError(what + (config_.train.nonfinite.skips > 0
+                                    ? format(", after %lld skipped steps in a row", static_cast<long long>(position_.skipped_in_a_row - 1))
+                                    : "; train.nonfinite is \"stop\"") +
+                        "; the last checkpoint is from before");
+  }
+  say("warning: " + what + "; step skipped");
+}
+
+void Trainer::report_step(const StepOutcome& outcome) {
+  const double seconds = now_seconds() - epoch_started_;
+  const double rate = static_cast<double>(pictures_this_epoch_) / seconds;
+  const auto pictures = static_cast<double>(std::max<int64_t>(position_.pictures, 1));
+  ProgressState state;
+  state.epoch = position_.epoch + 1;
+  state.epochs = config_.train.epochs;
+  state.step = position_.step_in_epoch;
+  state.steps = loader_.steps_per_epoch();
+  state.loss = position_.loss_sum / pictures;
+  state.accuracy = static_cast<double>(position_.correct) / pictures;
+  state.images_per_s = rate;
+  state.data_wait = (loader_.wait_seconds() - wait_before_) / seconds;
+  const int64_t left = config_.train.epochs * loader_.steps_per_epoch() - position_.steps;
+  state.eta_seconds = elapsed() * static_cast<double>(left) / static_cast<double>(steps_this_process_);
+  progress_.step(state);
+  if (folder_ && position_.steps % config_.log.every_steps == 0)
+    folder_->add(StepRecord{position_.epoch + 1, position_.steps, outcome.loss_sum / static_cast<double>(outcome.pictures),
+                            static_cast<double>(outcome.correct) / static_cast<double>(outcome.pictures), outcome.lr, outcome.grad_norm,
+                            rate, !outcome.finite});
+}
+
+Evaluation Trainer::evaluate_on(const data::DatasetPtr& data, const std::string& name) {
+  EvaluationOptions options{.normalize = config_.data.normalize, .loader_threads = config_.data.loader_threads,
+                            .plan = options_.switches.plan, .arena = training_.arena()};
+  options.progress = [&](int64_t done, int64_t total) { progress_.task("evaluating on " + name, done, total); };
+  training_.swap_average();
+  Evaluation evaluation = evaluate(context_, training_.network(), data, options);
+  training_.swap_average();
+  return evaluation;
+}
+
+void Trainer::finish_epoch(TrainerResult& result) {
+  const double train_seconds = now_seconds() - epoch_started_;
+  const double waited = loader_.wait_seconds() - wait_before_;
+  const auto pictures = static_cast<double>(std::max<int64_t>(position_.pictures, 1));
+  EpochMetrics m{.epoch = position_.epoch + 1, .step = position_.steps};
+  m.train_loss = position_.loss_sum / pictures;
+  m.train_acc = static_cast<double>(position_.correct) / pictures;
+  m.lr = training_.learning_rate();
+  result.evaluation = evaluate_on(data_.test, "test");
+  m.test_loss = result.evaluation->loss;
+  m.test_acc = result.evaluation->top1;
+  if (data_.validation) {
+    const Evaluation validation = evaluate_on(data_.validation, "validation");
+    m.val_loss = validation.loss;
+    m.val_acc = validation.top1;
+  }
+  m.seconds = now_seconds() - epoch_started_;
+  m.images_per_s = static_cast<double>(pictures_this_epoch_) / train_seconds;
+  m.data_wait = waited / train_seconds;
+  m.peak_rss = peak_rss();
+  const PhaseClock& clock = context_.clock();
+  const EpochTiming timing{m.epoch, waited, clock.seconds("forward"), clock.seconds("backward"), clock.seconds("optimizer"), m.seconds - train_seconds};
+
+  bool best = false;
+  track_gain(m, best);
+  ++position_.epoch;
+  position_.step_in_epoch = 0;
+  position_.loss_sum = 0;
+  position_.correct = position_.pictures = 0;
+
+  if (folder_) folder_->add(m, timing);
+  say(format("epoch %3lld/%d  train loss %.4f acc %5.2f %%  test loss %.4f acc %5.2f %%%s  %.0f images/s  data wait %.1f %%  %s",
+             static_cast<long long>(m.epoch), config_.train.epochs, m.train_loss, 100 * m.train_acc, m.test_loss, 100 * m.test_acc,
+             best ? " *" : "  ", m.images_per_s, 100 * m.data_wait, duration_text(m.seconds).c_str()));
+  const bool last = position_.epoch == config_.train.epochs;
+  const int every = config_.checkpoint.every_epochs;
+  const auto& stop = config_.train.early_stop;
+  if (stop && position_.epochs_without_gain >= stop->patience && !last)
+    result.summary.stopped_by = format("early stop: no gain in %s for %d epochs", std::string(name_of(stop->metric)).c_str(), stop->patience);
+  if (options_.max_seconds && elapsed() >= *options_.max_seconds && !last) result.summary.stopped_by = "--max-time";
+  if (!result.summary.stopped_by.empty()) say(result.summary.stopped_by);
+  if (last || best || !result.summary.stopped_by.empty() || (every > 0 && position_.epoch % every == 0)) save(best);
+}
+
+void Trainer::track_gain(const EpochMetrics& m, bool& best) {
+  const double value = metric_of(config_.checkpoint.best, m);
+  if (gains(config_.checkpoint.best, value, position_.best)) {
+    best = true;
+    position_.best = value;
+    position_.best_epoch = m.epoch;
+  }
+  position_.best_acc = std::max(position_.best_acc.value_or(0), m.test_acc);
+  if (const auto& stop = config_.train.early_stop) {
+    const double watched = metric_of(stop->metric, m);
+    if (gains(stop->metric, watched, position_.stop_best, stop->min_delta)) {
+      position_.stop_best = watched;
+      position_.epochs_without_gain = 0;
+    } else {
+      ++position_.epochs_without_gain;
+    }
+  }
+}
+
+void Trainer::save(bool best) {
+  if (!checkpoints_) return;
+  CheckpointInfo info{config_, std::string(data_.train->name()), data_.train->classes(), data_.train->shape(), position_};
+  try {
+    checkpoints_->save(training_, info, best);
+    saved_at_ = position_.steps;
+  } catch (const std::exception& error) {
+    // A full disk must not cost the training: the old checkpoint is still there.
+    say(std::string("warning: checkpoint not saved, training goes on: ") + error.what());
+  }
+}
+
+bool Trainer::interrupted(TrainerResult& result) {
+  if (options_.stop_after_steps && position_.steps >= *options_.stop_after_steps) {
+    result.signal = 15;
+  } else {
+    result.signal = InterruptGuard::signal();
+  }
+  const bool out_of_time = options_.max_seconds && elapsed() >= *options_.max_seconds;
+  if (result.signal == 0 && !out_of_time) return false;
+  if (position_.epoch >= config_.train.epochs) return false;  // done: nothing is interrupted
+  result.summary.stopped_by = result.signal ? format("signal %d", result.signal) : "--max-time";
+  if (saved_at_ != position_.steps) save(false);
+  say(format("stopped by %s in epoch %lld after step %lld; --resume goes on from here", result.summary.stopped_by.c_str(),
+             static_cast<long long>(position_.epoch + 1), static_cast<long long>(position_.step_in_epoch)));
+  return true;
+}
+
+void Trainer::dry_run() {
+  started_ = epoch_started_ = now_seconds();
+  loader_.start(0);
+  if (const data::Batch* batch = loader_.next()) take_step(*batch);
+  evaluate_on(data::limit(data_.test, 128), "a few test pictures");
+  progress_.finish();
+}
+
+}  // namespace tern

@@ -1,0 +1,74 @@
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "tools/checkpoint.h"
+#include "tools/data_run.h"
+#include "tools/progress.h"
+#include "tools/run_folder.h"
+#include "tools/training_step.h"
+
+namespace tern {
+
+struct TrainerOptions {
+  StepSwitches switches;
+  std::optional<double> max_seconds;
+  bool overfit = false;            ///< no augmentation: the same few pictures again and again
+  std::string init_from;           ///< weights to start with, or ""
+  std::optional<int64_t> stop_after_steps;  ///< as if SIGTERM came then: verify-resume
+};
+
+/// How a training ended.
+struct TrainerResult {
+  RunSummary summary;
+  std::optional<Evaluation> evaluation;  ///< the last one on the test pictures
+  int signal = 0;                        ///< that interrupted it; a checkpoint is saved
+  bool complete = false;
+};
+
+/// Trains a network as its config says: epochs of steps, an evaluation after each, metrics, checkpoints.
+/// Everything that decides the result comes from the config and, when resumed, from the checkpoint (D5).
+class Trainer {
+ public:
+  /// `folder` may be null: nothing is written (a dry run).
+  Trainer(Context& context, const Config& config, data::RunData data, TrainerOptions options, RunFolder* folder, Progress& progress);
+
+  /// Goes on from the newest whole checkpoint of the folder. Returns false when there is none.
+  bool resume();
+  /// Throws DivergedError when `train.nonfinite` says stop; the checkpoints are then those from before.
+  TrainerResult run();
+  /// One step and one evaluation of a batch, to see that everything fits.
+  void dry_run();
+
+  TrainingStep& training() { return training_; }
+
+ private:
+  bool train_epoch(TrainerResult& result);
+  void take_step(const data::Batch& batch);
+  void finish_epoch(TrainerResult& result);
+  Evaluation evaluate_on(const data::DatasetPtr& data, const std::string& name);
+  void track_gain(const EpochMetrics& metrics, bool& best);
+  void handle_nonfinite(const data::Batch& batch);
+  void save(bool best);
+  bool interrupted(TrainerResult& result);
+  void report_step(const StepOutcome& outcome);
+  void say(const std::string& text);
+  double elapsed() const;
+
+  Context& context_;
+  Config config_;
+  data::RunData data_;
+  TrainerOptions options_;
+  RunFolder* folder_;
+  Progress& progress_;
+  data::Loader loader_;
+  TrainingStep training_;
+  std::optional<CheckpointFolder> checkpoints_;
+  TrainingPosition position_;
+  double started_ = 0, epoch_started_ = 0, wait_before_ = 0, resumed_seconds_ = 0;
+  int64_t pictures_this_process_ = 0, steps_this_process_ = 0, pictures_this_epoch_ = 0;
+  int64_t saved_at_ = -1;
+};
+
+}  // namespace tern

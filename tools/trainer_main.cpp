@@ -1,0 +1,129 @@
+// trainer: trains a network as a config file says. The command line is in tools/cli.h.
+#include <cstdio>
+#include <exception>
+
+#include "core/error.h"
+#include "tools/cli.h"
+#include "tools/data_fetch.h"
+#include "tools/data_synthetic.h"
+#include "tools/exit_codes.h"
+#include "tools/experiments.h"
+#include "tools/interrupt.h"
+#include "tools/verify_resume.h"
+
+namespace tern {
+namespace {
+
+namespace fs = std::filesystem;
+using Start = SessionOptions::Start;
+
+/// Where a training goes and whether it goes on: from --out and --resume.
+void choose_folder(TrainArgs& args, SessionOptions& options) {
+  options.folder = args.out;
+  if (!args.resume) {
+    if (options.folder.empty()) options.folder = new_run_folder(args.config);
+    return;
+  }
+  if (*args.resume != "auto") {
+    if (!args.out.empty() && fs::weakly_canonical(args.out) != fs::weakly_canonical(*args.resume))
+      throw ConfigError("--resume " + *args.resume + " and --out " + args.out + " are different run folders");
+    options.folder = *args.resume;
+    if (args.config.empty()) args.config = (options.folder / "config.json").string();
+    options.start = Start::resume;
+    return;
+  }
+  if (args.config.empty()) throw ConfigError("--resume auto wants a config file, whose newest run it goes on with");
+  if (options.folder.empty()) options.folder = newest_run_folder(args.config);
+  if (options.folder.empty()) options.folder = new_run_folder(args.config);
+  options.start = Start::resume_if_there;
+}
+
+int finish(const TrainerResult& result, const TrainArgs& args, const fs::path& folder) {
+  const RunSummary& s = result.summary;
+  if (result.evaluation)
+    std::printf("test accuracy %.2f %% (loss %.4f) after %lld epochs\n", 100 * result.evaluation->top1, result.evaluation->loss,
+                static_cast<long long>(s.epochs));
+  std::printf("%s\n", folder.c_str());
+  if (result.signal) return 128 + result.signal;
+  if (args.expect_acc) {
+    const double got = s.last_acc.value_or(0);
+    if (got < *args.expect_acc) {
+      char text[120];
+      std::snprintf(text, sizeof text, "test accuracy %.4f is below --expect-acc %.4f", got, *args.expect_acc);
+      throw ExpectationError(text);
+    }
+  }
+  return 0;
+}
+
+int run(TrainArgs args, std::span<const char* const> argv) {
+  if (args.print_schema) {
+    std::printf("%s\n", config_schema().c_str());
+    return 0;
+  }
+  SessionOptions options{.trainer = trainer_options(args), .fusion = args.fusion, .overfit_batches = args.overfit_batches,
+                         .dry_run = args.dry_run, .argv = argv};
+  const bool experiments = !args.epochs.empty() || !args.seeds.empty();
+  if (!args.print_config) choose_folder(args, options);
+  const Config config = load_config(args.config, args.overrides);
+  if (args.print_config) {
+    std::printf("%s\n", config_json(config).c_str());
+    return 0;
+  }
+  const std::unique_ptr<Progress> progress = make_progress(args.progress);
+  for (const std::string& note : config_notes(config)) progress->message("note: " + note);
+  const InterruptGuard guard;
+  if (experiments) return run_experiments(args, config, options.folder, argv, *progress);
+  if (args.dry_run) {
+    options.folder.clear();
+    run_session(config, options, *progress);
+    std::printf("dry run: one step and an evaluation passed\n");
+    return 0;
+  }
+  return finish(run_session(config, options, *progress), args, options.folder);
+}
+
+int run(const VerifyResumeArgs& args, std::span<const char* const> argv) {
+  const Config config = load_config(args.train.config, args.train.overrides);
+  const std::unique_ptr<Progress> progress = make_progress(args.train.progress);
+  const InterruptGuard guard;
+  return verify_resume(args, config, argv, *progress);
+}
+
+int run(const DataArgs& args, std::span<const char* const>) {
+  const std::unique_ptr<Progress> progress = make_progress(ProgressStyle::automatic);
+  if (args.action == DataArgs::Action::synth) {
+    std::printf("%s\n", data::write_synthetic(args.dir, {.train = args.train, .test = args.test, .seed = args.seed}).c_str());
+    return 0;
+  }
+  const data::CifarFormat& format = data::cifar_format(args.name);
+  data::FetchOptions options{.url = args.url, .sha256 = {}, .progress = {}};
+  const InterruptGuard guard;
+  options.progress = [&](int64_t have, int64_t total) {
+    progress->task("fetching " + args.name + " (bytes)", have, total);
+    return InterruptGuard::signal() == 0;
+  };
+  const data::FetchOutcome outcome = data::fetch(format, args.dir, options);
+  progress->finish();
+  std::printf("%s %s\n", (fs::path(args.dir) / format.folder).c_str(),
+              outcome == data::FetchOutcome::kAlreadyThere ? "was there already" : "is ready");
+  return 0;
+}
+
+int run(const CliText& text, std::span<const char* const>) {
+  std::printf("%s", text.text.c_str());
+  return 0;
+}
+
+}  // namespace
+}  // namespace tern
+
+int main(int argc, char** argv) {
+  const std::span<const char* const> args(argv, static_cast<size_t>(argc));
+  try {
+    return std::visit([&](const auto& command) { return tern::run(command, args); }, tern::parse_trainer(args));
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "trainer: %s\n", error.what());
+    return static_cast<int>(tern::exit_code_for(error));
+  }
+}
