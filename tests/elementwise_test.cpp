@@ -28,17 +28,16 @@ Tensor random_tensor(Context& context, const Shape& shape, uint64_t seed) {
 
 Tensor rows_of(const Tensor& x, int64_t begin, int64_t end) {
   const int64_t row = x.numel() / x.size(0);
-  return Tensor::from<float>(x.context(), x.shape().with(0, end - begin),
-                             x.span<float>().subspan(static_cast<size_t>(begin * row), static_cast<size_t>((end - begin) * row)));
+  return Tensor::from<float>(
+      x.context(), x.shape().with(0, end - begin),
+      x.span<float>().subspan(static_cast<size_t>(begin * row), static_cast<size_t>((end - begin) * row)));
 }
 
 bool same_bits(const Tensor& a, const Tensor& b) {
   return a.spec() == b.spec() && std::memcmp(a.raw(), b.raw(), a.bytes()) == 0;
 }
 
-Tensor gradient_of(const Tensor& y, const Tensor& x) {
-  return grad(std::vector{sum(y)}, std::vector{x})[0];
-}
+Tensor gradient_of(const Tensor& y, const Tensor& x) { return grad(std::vector{sum(y)}, std::vector{x})[0]; }
 
 }  // namespace
 

@@ -28,9 +28,7 @@ inline double broadcast_value(const Array& x, std::span<const int64_t> at) {
   return x[index];
 }
 
-inline Array make_array(const Shape& shape) {
-  return {shape, std::vector<double>(static_cast<size_t>(shape.numel()))};
-}
+inline Array make_array(const Shape& shape) { return {shape, std::vector<double>(static_cast<size_t>(shape.numel()))}; }
 
 template <class F>
 Array naive_unary(const Array& x, const F& f) {

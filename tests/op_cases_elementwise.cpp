@@ -28,9 +28,8 @@ OpCase unary(std::string op, std::string variant, Unary run, std::function<doubl
 /// The ways that two shapes meet: equal, row, column, both ways, scalar, middle axis.
 OpCase binary(std::string op, Binary run, std::function<double(double, double)> f, double low, double high,
               bool second = true) {
-  const std::vector<std::pair<Shape, Shape>> shapes = {{{3, 17}, {3, 17}},       {{5, 4, 17}, {17}},
-                                                       {{3, 17}, {3, 1}},        {{31, 1, 3}, {1, 17, 3}},
-                                                       {{4, 3}, Shape{}},        {{1}, {2, 3}},
+  const std::vector<std::pair<Shape, Shape>> shapes = {{{3, 17}, {3, 17}},        {{5, 4, 17}, {17}}, {{3, 17}, {3, 1}},
+                                                       {{31, 1, 3}, {1, 17, 3}},  {{4, 3}, Shape{}},  {{1}, {2, 3}},
                                                        {{2, 3, 4, 5}, {3, 1, 5}}, {{17}, {3, 1}}};
   std::vector<std::vector<Input>> inputs;
   for (const auto& [a, b] : shapes)
@@ -46,9 +45,8 @@ OpCase binary(std::string op, Binary run, std::function<double(double, double)> 
 
 OpCase where_case() {
   const auto set = [](const Shape& condition, const Shape& a, const Shape& b) {
-    return std::vector<Input>{{.shape = condition, .low = 0, .high = 2, .floating = false, .integer = DType::u8},
-                              {.shape = a},
-                              {.shape = b}};
+    return std::vector<Input>{
+        {.shape = condition, .low = 0, .high = 2, .floating = false, .integer = DType::u8}, {.shape = a}, {.shape = b}};
   };
   return {.op = "where",
           .variant = "",
@@ -73,12 +71,14 @@ OpCase broadcast_to_case() {
   return {.op = "broadcast_to",
           .variant = "",
           .inputs = {{{.shape = {3, 1, 17}}}, {{.shape = {1, 1, 1}}}, {{.shape = {31, 1}}}},
-          .run = [](std::span<const Tensor> in) {
-            return std::vector{broadcast_to(in[0], {2, 3, 31, 17})};
-          },
-          .reference = [](std::span<const Array> in) {
-            return std::vector{naive_binary(in[0], make_array({2, 3, 31, 17}), [](double a, double) { return a; })};
-          },
+          .run =
+              [](std::span<const Tensor> in) {
+                return std::vector{broadcast_to(in[0], {2, 3, 31, 17})};
+              },
+          .reference =
+              [](std::span<const Array> in) {
+                return std::vector{naive_binary(in[0], make_array({2, 3, 31, 17}), [](double a, double) { return a; })};
+              },
           .second_gradient = true,
           .bench = {}};
 }
@@ -98,43 +98,77 @@ OpCase has_nonfinite_case() {
 
 std::vector<OpCase> elementwise_cases() {
   std::vector<OpCase> cases = {
-      binary("add", [](auto& a, auto& b) { return add(a, b); }, [](double a, double b) { return a + b; }, -1, 1),
-      binary("sub", [](auto& a, auto& b) { return sub(a, b); }, [](double a, double b) { return a - b; }, -1, 1),
-      binary("mul", [](auto& a, auto& b) { return mul(a, b); }, [](double a, double b) { return a * b; }, -1, 1),
-      unary("add", "number", [](auto& x) { return add(x, 2.5); }, [](double x) { return x + 2.5; }, -1, 1),
-      unary("sub", "number", [](auto& x) { return sub(x, 2.5); }, [](double x) { return x - 2.5; }, -1, 1),
-      unary("sub", "number_first", [](auto& x) { return sub(2.5, x); }, [](double x) { return 2.5 - x; }, -1, 1),
-      unary("mul", "number", [](auto& x) { return mul(x, -1.5); }, [](double x) { return x * -1.5; }, -1, 1),
-      binary("div", [](auto& a, auto& b) { return div(a, b); }, [](double a, double b) { return a / b; }, 0.5, 2),
-      unary("div", "number", [](auto& x) { return div(x, 3); }, [](double x) { return x / 3; }, -1, 1),
-      unary("div", "number_first", [](auto& x) { return div(3, x); }, [](double x) { return 3 / x; }, 0.5, 2),
-      binary("maximum", [](auto& a, auto& b) { return maximum(a, b); }, [](double a, double b) { return a > b ? a : b; }, -1, 1),
-      binary("minimum", [](auto& a, auto& b) { return minimum(a, b); }, [](double a, double b) { return a < b ? a : b; }, -1, 1),
-      binary("pow", [](auto& a, auto& b) { return pow(a, b); }, [](double a, double b) { return std::pow(a, b); }, 0.5, 2),
-      unary("pow", "square", [](auto& x) { return pow(x, 2); }, [](double x) { return x * x; }, -1, 1),
-      unary("pow", "number", [](auto& x) { return pow(x, -1.5); }, [](double x) { return std::pow(x, -1.5); }, 0.5, 2),
+      binary(
+          "add", [](auto& a, auto& b) { return add(a, b); }, [](double a, double b) { return a + b; }, -1, 1),
+      binary(
+          "sub", [](auto& a, auto& b) { return sub(a, b); }, [](double a, double b) { return a - b; }, -1, 1),
+      binary(
+          "mul", [](auto& a, auto& b) { return mul(a, b); }, [](double a, double b) { return a * b; }, -1, 1),
+      unary(
+          "add", "number", [](auto& x) { return add(x, 2.5); }, [](double x) { return x + 2.5; }, -1, 1),
+      unary(
+          "sub", "number", [](auto& x) { return sub(x, 2.5); }, [](double x) { return x - 2.5; }, -1, 1),
+      unary(
+          "sub", "number_first", [](auto& x) { return sub(2.5, x); }, [](double x) { return 2.5 - x; }, -1, 1),
+      unary(
+          "mul", "number", [](auto& x) { return mul(x, -1.5); }, [](double x) { return x * -1.5; }, -1, 1),
+      binary(
+          "div", [](auto& a, auto& b) { return div(a, b); }, [](double a, double b) { return a / b; }, 0.5, 2),
+      unary(
+          "div", "number", [](auto& x) { return div(x, 3); }, [](double x) { return x / 3; }, -1, 1),
+      unary(
+          "div", "number_first", [](auto& x) { return div(3, x); }, [](double x) { return 3 / x; }, 0.5, 2),
+      binary(
+          "maximum", [](auto& a, auto& b) { return maximum(a, b); }, [](double a, double b) { return a > b ? a : b; },
+          -1, 1),
+      binary(
+          "minimum", [](auto& a, auto& b) { return minimum(a, b); }, [](double a, double b) { return a < b ? a : b; },
+          -1, 1),
+      binary(
+          "pow", [](auto& a, auto& b) { return pow(a, b); }, [](double a, double b) { return std::pow(a, b); }, 0.5, 2),
+      unary(
+          "pow", "square", [](auto& x) { return pow(x, 2); }, [](double x) { return x * x; }, -1, 1),
+      unary(
+          "pow", "number", [](auto& x) { return pow(x, -1.5); }, [](double x) { return std::pow(x, -1.5); }, 0.5, 2),
       where_case(),
-      unary("neg", "", [](auto& x) { return neg(x); }, [](double x) { return -x; }, -1, 1),
-      unary("exp", "", [](auto& x) { return exp(x); }, [](double x) { return std::exp(x); }, -3, 3),
-      unary("log", "", [](auto& x) { return log(x); }, [](double x) { return std::log(x); }, 0.25, 4),
-      unary("sqrt", "", [](auto& x) { return sqrt(x); }, [](double x) { return std::sqrt(x); }, 0.25, 4),
-      unary("rsqrt", "", [](auto& x) { return rsqrt(x); }, [](double x) { return 1 / std::sqrt(x); }, 0.25, 4),
-      unary("abs", "", [](auto& x) { return abs(x); }, [](double x) { return std::abs(x); }, -1, 1),
-      unary("clamp", "", [](auto& x) { return clamp(x, {.low = -0.5, .high = 0.25}); },
-            [](double x) { return std::min(std::max(x, -0.5), 0.25); }, -1, 1),
-      unary("clamp", "low_only", [](auto& x) { return clamp(x, {.low = 0.1}); }, [](double x) { return std::max(x, 0.1); },
-            -1, 1),
-      unary("relu", "", [](auto& x) { return relu(x); }, [](double x) { return x > 0 ? x : 0; }, -1, 1),
-      unary("gelu", "", [](auto& x) { return gelu(x); },
-            [](double x) { return x * 0.5 * (1 + std::erf(x / std::sqrt(2.0))); }, -4, 4),
-      unary("gelu", "tanh", [](auto& x) { return gelu(x, {.approximate = Gelu::tanh}); },
-            [](double x) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x))); },
-            -4, 4),
-      unary("silu", "", [](auto& x) { return silu(x); }, [](double x) { return x / (1 + std::exp(-x)); }, -6, 6),
-      unary("sigmoid", "", [](auto& x) { return sigmoid(x); }, [](double x) { return 1 / (1 + std::exp(-x)); }, -6, 6),
-      unary("tanh", "", [](auto& x) { return tanh(x); }, [](double x) { return std::tanh(x); }, -3, 3),
-      unary("cast", "round_trip", [](auto& x) { return cast(cast(x, DType::f64), x.dtype()); }, [](double x) { return x; },
-            -1, 1),
+      unary(
+          "neg", "", [](auto& x) { return neg(x); }, [](double x) { return -x; }, -1, 1),
+      unary(
+          "exp", "", [](auto& x) { return exp(x); }, [](double x) { return std::exp(x); }, -3, 3),
+      unary(
+          "log", "", [](auto& x) { return log(x); }, [](double x) { return std::log(x); }, 0.25, 4),
+      unary(
+          "sqrt", "", [](auto& x) { return sqrt(x); }, [](double x) { return std::sqrt(x); }, 0.25, 4),
+      unary(
+          "rsqrt", "", [](auto& x) { return rsqrt(x); }, [](double x) { return 1 / std::sqrt(x); }, 0.25, 4),
+      unary(
+          "abs", "", [](auto& x) { return abs(x); }, [](double x) { return std::abs(x); }, -1, 1),
+      unary(
+          "clamp", "", [](auto& x) { return clamp(x, {.low = -0.5, .high = 0.25}); },
+          [](double x) { return std::min(std::max(x, -0.5), 0.25); }, -1, 1),
+      unary(
+          "clamp", "low_only", [](auto& x) { return clamp(x, {.low = 0.1}); },
+          [](double x) { return std::max(x, 0.1); }, -1, 1),
+      unary(
+          "relu", "", [](auto& x) { return relu(x); }, [](double x) { return x > 0 ? x : 0; }, -1, 1),
+      unary(
+          "gelu", "", [](auto& x) { return gelu(x); },
+          [](double x) { return x * 0.5 * (1 + std::erf(x / std::sqrt(2.0))); }, -4, 4),
+      unary(
+          "gelu", "tanh", [](auto& x) { return gelu(x, {.approximate = Gelu::tanh}); },
+          [](double x) {
+            return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x)));
+          },
+          -4, 4),
+      unary(
+          "silu", "", [](auto& x) { return silu(x); }, [](double x) { return x / (1 + std::exp(-x)); }, -6, 6),
+      unary(
+          "sigmoid", "", [](auto& x) { return sigmoid(x); }, [](double x) { return 1 / (1 + std::exp(-x)); }, -6, 6),
+      unary(
+          "tanh", "", [](auto& x) { return tanh(x); }, [](double x) { return std::tanh(x); }, -3, 3),
+      unary(
+          "cast", "round_trip", [](auto& x) { return cast(cast(x, DType::f64), x.dtype()); },
+          [](double x) { return x; }, -1, 1),
       broadcast_to_case(),
       has_nonfinite_case(),
   };

@@ -26,9 +26,9 @@ double exact_sigmoid(double x) { return x < 0 ? std::exp(x) / (1 + std::exp(x)) 
 double exact_cdf(double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }
 
 const Function kFunctions[] = {
-    {"exp", vector_math::exp, std::exp, 1.1},           {"log", vector_math::log, std::log, 1.0},
-    {"tanh", vector_math::tanh, std::tanh, 2.4},        {"sigmoid", vector_math::sigmoid, exact_sigmoid, 2.5},
-    {"erf", vector_math::erf, std::erf, 2.5},           {"normal_cdf", vector_math::normal_cdf, exact_cdf, 6.0},
+    {"exp", vector_math::exp, std::exp, 1.1},    {"log", vector_math::log, std::log, 1.0},
+    {"tanh", vector_math::tanh, std::tanh, 2.4}, {"sigmoid", vector_math::sigmoid, exact_sigmoid, 2.5},
+    {"erf", vector_math::erf, std::erf, 2.5},    {"normal_cdf", vector_math::normal_cdf, exact_cdf, 6.0},
 };
 
 /// Every 251st float of both signs: all exponents, denormals, zeros and infinities included.
@@ -84,7 +84,8 @@ TEST_CASE("simd math: f32 functions are within their ulp of the exact values for
 }
 
 TEST_CASE("simd math: NaN gives NaN, zeros keep their sign", "[simd_math]") {
-  const std::vector<float> x = {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::quiet_NaN(), -0.0f};
+  const std::vector<float> x = {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::quiet_NaN(),
+                                -0.0f};
   for (const Function& f : kFunctions) {
     std::vector<float> y(x.size());
     f.row(x.data(), y.data(), 3);

@@ -19,7 +19,8 @@ class ArgmaxOp final : public OpBase<ArgmaxOp> {
     const int rank = in[0].shape.rank();
     if (options_.axis < -rank || options_.axis >= rank)
       throw_shape(name(), "axis " + std::to_string(options_.axis) + " is not in " + in[0].shape.str());
-    return {Spec{DType::i64, options_.keepdim ? in[0].shape.with(options_.axis, 1) : in[0].shape.without(options_.axis)}};
+    return {
+        Spec{DType::i64, options_.keepdim ? in[0].shape.with(options_.axis, 1) : in[0].shape.without(options_.axis)}};
   }
 
   void run_cpu(Launch& launch) const {
@@ -33,7 +34,8 @@ class ArgmaxOp final : public OpBase<ArgmaxOp> {
       using T = decltype(t);
       const T* x = launch.in[0].data<T>();
       const auto search = [&](int64_t begin, int64_t end) {
-        for (int64_t o = begin; o < end; ++o) out[o] = first_largest(x + o / stride * stride * extent + o % stride, extent, stride);
+        for (int64_t o = begin; o < end; ++o)
+          out[o] = first_largest(x + o / stride * stride * extent + o % stride, extent, stride);
       };
       for_chunks(launch.context, launch.out[0].numel(), search, std::max<int64_t>(1, kElementChunk / extent));
     });

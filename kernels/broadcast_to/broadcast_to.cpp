@@ -18,7 +18,8 @@ class BroadcastTo final : public OpBase<BroadcastTo> {
 
   std::vector<Spec> infer(std::span<const Spec> in) const override {
     require_elements(name(), in);
-    if (in[0].numel() != view_.numel()) throw_shape(name(), in[0].str() + " does not have the elements of " + view_.str());
+    if (in[0].numel() != view_.numel())
+      throw_shape(name(), in[0].str() + " does not have the elements of " + view_.str());
     if (broadcast(view_, out_, "broadcast_to") != out_)
       throw_shape(name(), view_.str() + " does not broadcast to " + out_.str());
     return {Spec{in[0].dtype, out_}};

@@ -51,7 +51,8 @@ std::vector<Tensor> ClampOp::grad(const Node& node, std::span<const Tensor> dy) 
 
 Tensor clamp(const Tensor& x, const Clamp& bounds) {
   if (!(bounds.low <= bounds.high))
-    throw ConfigError("[clamp] low " + std::to_string(bounds.low) + " is not below high " + std::to_string(bounds.high));
+    throw ConfigError("[clamp] low " + std::to_string(bounds.low) + " is not below high " +
+                      std::to_string(bounds.high));
   return apply_one(std::make_shared<ClampOp>(bounds), {x});
 }
 

@@ -11,7 +11,7 @@ namespace tern {
 template <int N>
 struct BroadcastLoop {
   int rank = 1;
-  std::array<int64_t, Shape::kMaxRank> extents{1};                          ///< innermost first
+  std::array<int64_t, Shape::kMaxRank> extents{1};                                     ///< innermost first
   std::array<std::array<int64_t, Shape::kMaxRank>, static_cast<size_t>(N)> strides{};  ///< elements; innermost: 0 or 1
 };
 

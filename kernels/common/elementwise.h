@@ -35,8 +35,7 @@ void map_binary(Launch& launch, const F& f) {
         for (int64_t i = 0; i < count; ++i) z[i] = store_element<T>(f(load_element(x[i]), fixed));
       } else {
         const auto fixed = load_element(*x);
-        for (int64_t i = 0; i < count; ++i)
-          z[i] = store_element<T>(f(fixed, load_element(y[b_steps ? i : 0])));
+        for (int64_t i = 0; i < count; ++i) z[i] = store_element<T>(f(fixed, load_element(y[b_steps ? i : 0])));
       }
     });
   });
@@ -145,7 +144,8 @@ class PairOp : public OpBase<Self> {
   std::vector<Spec> infer(std::span<const Spec> in) const override {
     require_elements(this->name(), in);
     require_same_floating(this->name(), in);
-    if (in[0] != in[1]) throw_shape(this->name(), "got " + in[0].str() + " and " + in[1].str() + ", wants equal shapes");
+    if (in[0] != in[1])
+      throw_shape(this->name(), "got " + in[0].str() + " and " + in[1].str() + ", wants equal shapes");
     return {in[0]};
   }
   void run_cpu(Launch& launch) const {

@@ -14,8 +14,8 @@
 /// The input is seen as rows: its innermost (merged) axis. When that axis is reduced, a row is cut into leaves of
 /// kLeafElements, each reduced in kLeafLanes interleaved parts that are then folded in halves. When it is kept, a leaf
 /// is kLeafRows rows reduced one after another, column by column. The leaves of an output are combined in the canonical
-/// tree of core/lanes.h, so a sum of n terms has about log2(n) + 32 roundings in a row rather than n. Tasks take runs of
-/// a power of two leaves: subtrees of the same tree.
+/// tree of core/lanes.h, so a sum of n terms has about log2(n) + 32 roundings in a row rather than n. Tasks take runs
+/// of a power of two leaves: subtrees of the same tree.
 namespace tern {
 
 inline constexpr int64_t kLeafElements = 1024;
@@ -28,9 +28,9 @@ inline constexpr int kMaxDepth = 20;             // of the open subtrees of one 
 /// A reduction of a dense tensor with its axes merged. Offsets are in elements.
 struct ReduceLoop {
   bool inner_reduced = false;
-  int64_t inner = 1;         ///< extent of the innermost axis
-  int64_t outputs = 1;       ///< product of the outer kept axes
-  int64_t rows = 1;          ///< product of the outer reduced axes
+  int64_t inner = 1;    ///< extent of the innermost axis
+  int64_t outputs = 1;  ///< product of the outer kept axes
+  int64_t rows = 1;     ///< product of the outer reduced axes
   struct Axes {
     int rank = 0;
     std::array<int64_t, Shape::kMaxRank> extents{}, strides{};  ///< innermost first
@@ -43,14 +43,14 @@ struct ReduceLoop {
       return rank == 0 ? 0 : result + index * strides[static_cast<size_t>(rank - 1)];
     }
   };
-  Axes kept, reduced;        ///< without the innermost axis
+  Axes kept, reduced;  ///< without the innermost axis
 
   ReduceLoop(const Shape& shape, AxisMask mask);
-  int64_t width() const { return inner_reduced ? 1 : inner; }           ///< outputs of a row
+  int64_t width() const { return inner_reduced ? 1 : inner; }  ///< outputs of a row
   int64_t leaves_per_row() const { return (inner + kLeafElements - 1) / kLeafElements; }
   int64_t leaves() const { return inner_reduced ? rows * leaves_per_row() : (rows + kLeafRows - 1) / kLeafRows; }
   int64_t strips() const { return (width() + kReduceStrip - 1) / kReduceStrip; }
-  int64_t leaves_per_task() const;                                      ///< a power of two
+  int64_t leaves_per_task() const;  ///< a power of two
   int64_t tasks_per_output() const { return (leaves() + leaves_per_task() - 1) / leaves_per_task(); }
 };
 
@@ -108,8 +108,7 @@ void reduce_leaf(const P& policy, const ReduceLoop& loop, const T* x, int64_t o,
     const int64_t per_row = loop.leaves_per_row();
     const int64_t row = per_row == 1 ? leaf : leaf / per_row;  // short rows feel a division
     const int64_t at = (leaf - row * per_row) * kLeafElements;
-    *to = reduce_row_leaf<A>(policy, x + loop.reduced.offset(row) + at,
-                             std::min(kLeafElements, loop.inner - at), o);
+    *to = reduce_row_leaf<A>(policy, x + loop.reduced.offset(row) + at, std::min(kLeafElements, loop.inner - at), o);
     return;
   }
   for (int64_t j = 0; j < width; ++j) to[j] = policy.identity();
@@ -117,8 +116,7 @@ void reduce_leaf(const P& policy, const ReduceLoop& loop, const T* x, int64_t o,
   const int64_t output = o * loop.inner + column;
   for (int64_t row = leaf * kLeafRows; row < end; ++row) {
     const T* from = x + loop.reduced.offset(row) + column;
-    for (int64_t j = 0; j < width; ++j)
-      to[j] = policy.combine(to[j], policy.map(static_cast<A>(from[j]), output + j));
+    for (int64_t j = 0; j < width; ++j) to[j] = policy.combine(to[j], policy.map(static_cast<A>(from[j]), output + j));
   }
 }
 
@@ -183,14 +181,17 @@ void reduce(Context& context, const LaneReduction& plan, const P& policy, const 
                                   partials ? partials + lane * tasks * plan.outputs : nullptr, out);
   if (!partials) return;
   const int64_t chunk = std::max<int64_t>(16, kElementChunk / plan.partials());
-  for_chunks(context, plan.outputs, [&](int64_t begin, int64_t end) {
-    for (int64_t lane = 0; lane < lanes; ++lane)
-      reduce_detail::tree_combine(policy, partials + lane * tasks * plan.outputs + begin,
-                                  (lane + 1 < lanes ? plan.whole : plan.last).tasks_per_output(), plan.outputs,
-                                  end - begin);
-    reduce_detail::tree_combine(policy, partials + begin, lanes, tasks * plan.outputs, end - begin);
-    for (int64_t i = begin; i < end; ++i) out[i] = static_cast<Out>(policy.finish(partials[i]));
-  }, chunk);
+  for_chunks(
+      context, plan.outputs,
+      [&](int64_t begin, int64_t end) {
+        for (int64_t lane = 0; lane < lanes; ++lane)
+          reduce_detail::tree_combine(policy, partials + lane * tasks * plan.outputs + begin,
+                                      (lane + 1 < lanes ? plan.whole : plan.last).tasks_per_output(), plan.outputs,
+                                      end - begin);
+        reduce_detail::tree_combine(policy, partials + begin, lanes, tasks * plan.outputs, end - begin);
+        for (int64_t i = begin; i < end; ++i) out[i] = static_cast<Out>(policy.finish(partials[i]));
+      },
+      chunk);
 }
 
 /// The policy of sums; `divisor` 1 or, for means, the number of elements.

@@ -147,13 +147,21 @@ double tanh_slope(double x) { return kTanh1 + kTanh3 * x * x; }
 
 }  // namespace
 
-void exp(const double* x, double* y, int64_t count) { map(x, y, count, [](double v) { return std::exp(v); }); }
-void log(const double* x, double* y, int64_t count) { map(x, y, count, [](double v) { return std::log(v); }); }
-void sqrt(const double* x, double* y, int64_t count) { map(x, y, count, [](double v) { return std::sqrt(v); }); }
+void exp(const double* x, double* y, int64_t count) {
+  map(x, y, count, [](double v) { return std::exp(v); });
+}
+void log(const double* x, double* y, int64_t count) {
+  map(x, y, count, [](double v) { return std::log(v); });
+}
+void sqrt(const double* x, double* y, int64_t count) {
+  map(x, y, count, [](double v) { return std::sqrt(v); });
+}
 void rsqrt(const double* x, double* y, int64_t count) {
   map(x, y, count, [](double v) { return 1 / std::sqrt(v); });
 }
-void tanh(const double* x, double* y, int64_t count) { map(x, y, count, [](double v) { return std::tanh(v); }); }
+void tanh(const double* x, double* y, int64_t count) {
+  map(x, y, count, [](double v) { return std::tanh(v); });
+}
 void sigmoid(const double* x, double* y, int64_t count) { map(x, y, count, sigmoid_of); }
 void gelu(const double* x, double* y, int64_t count) {
   map(x, y, count, [](double v) { return times_tail(v, normal_cdf_of(v)); });

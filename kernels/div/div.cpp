@@ -16,9 +16,7 @@ class Div final : public BinaryOp<Div> {
   C eval(C a, C b) const {
     return a / b;
   }
-  Saves saves(GradMask needs) const override {
-    return {.inputs = GradMask(2), .outputs = GradMask(needs[1] ? 1 : 0)};
-  }
+  Saves saves(GradMask needs) const override { return {.inputs = GradMask(2), .outputs = GradMask(needs[1] ? 1 : 0)}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
     const Tensor share = div(dy[0], node.input(1));
     return {node.needs(0) ? reduce_to_input(node, 0, share) : Tensor{},

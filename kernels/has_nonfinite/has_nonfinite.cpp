@@ -12,10 +12,26 @@ namespace {
 /// The exponent's bits: all set in infinities and NaN, never in numbers.
 template <class T>
 struct Exponent;
-template <> struct Exponent<float> { using Bits = uint32_t; static constexpr Bits mask = 0x7f800000u; };
-template <> struct Exponent<double> { using Bits = uint64_t; static constexpr Bits mask = 0x7ff0000000000000u; };
-template <> struct Exponent<Half> { using Bits = uint16_t; static constexpr Bits mask = 0x7c00; };
-template <> struct Exponent<BFloat16> { using Bits = uint16_t; static constexpr Bits mask = 0x7f80; };
+template <>
+struct Exponent<float> {
+  using Bits = uint32_t;
+  static constexpr Bits mask = 0x7f800000u;
+};
+template <>
+struct Exponent<double> {
+  using Bits = uint64_t;
+  static constexpr Bits mask = 0x7ff0000000000000u;
+};
+template <>
+struct Exponent<Half> {
+  using Bits = uint16_t;
+  static constexpr Bits mask = 0x7c00;
+};
+template <>
+struct Exponent<BFloat16> {
+  using Bits = uint16_t;
+  static constexpr Bits mask = 0x7f80;
+};
 
 constexpr int64_t kChunk = int64_t{1} << 16;
 
@@ -40,14 +56,18 @@ class HasNonfinite final : public OpBase<HasNonfinite> {
       using E = Exponent<decltype(t)>;
       using Bits = typename E::Bits;
       const Bits* x = static_cast<const Bits*>(launch.in[0].raw());
-      for_chunks(launch.context, launch.in[0].numel(), [&](int64_t begin, int64_t end) {
-        Bits any = 0;
-        for (int64_t i = begin; i < end; ++i) any |= static_cast<Bits>((x[i] & E::mask) == E::mask);
-        found[begin / kChunk] = std::byte{static_cast<uint8_t>(any)};
-      }, kChunk);
+      for_chunks(
+          launch.context, launch.in[0].numel(),
+          [&](int64_t begin, int64_t end) {
+            Bits any = 0;
+            for (int64_t i = begin; i < end; ++i) any |= static_cast<Bits>((x[i] & E::mask) == E::mask);
+            found[begin / kChunk] = std::byte{static_cast<uint8_t>(any)};
+          },
+          kChunk);
     });
     std::byte any{0};
-    for (std::byte chunk : launch.workspace.first(workspace(std::array{launch.in[0].spec()}, launch.context))) any |= chunk;
+    for (std::byte chunk : launch.workspace.first(workspace(std::array{launch.in[0].spec()}, launch.context)))
+      any |= chunk;
     *launch.out[0].data<float>() = any == std::byte{0} ? 0.0f : 1.0f;
   }
 };

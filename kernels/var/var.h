@@ -9,7 +9,7 @@ namespace tern {
 struct Variance {
   std::vector<int> axes = {};  ///< as in Reduction
   bool keepdim = false;
-  double correction = 1;       ///< 1: unbiased, 0: of the sample itself
+  double correction = 1;  ///< 1: unbiased, 0: of the sample itself
 };
 
 /// y = sum of (x - mean)^2 / (n - correction), over n elements: two passes, the mean first. NaN or infinite where

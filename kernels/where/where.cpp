@@ -13,13 +13,14 @@ class Where final : public OpBase<Where> {
   std::vector<Spec> infer(std::span<const Spec> in) const override {
     require_elements(name(), in);
     if (in[0].dtype != DType::u8) throw_dtype(name(), "the condition is " + in[0].str() + ", wants u8");
-    if (in[1].dtype != in[2].dtype) throw_dtype(name(), "got " + in[1].str() + " and " + in[2].str() + ", wants one dtype");
+    if (in[1].dtype != in[2].dtype)
+      throw_dtype(name(), "got " + in[1].str() + " and " + in[2].str() + ", wants one dtype");
     return {Spec{in[1].dtype, broadcast(in[0].shape, broadcast(in[1].shape, in[2].shape, "where"), "where")}};
   }
 
   void run_cpu(Launch& launch) const {
-    const auto loop = plan_broadcast<3>(launch.out[0].shape(),
-                                        {launch.in[0].shape(), launch.in[1].shape(), launch.in[2].shape()});
+    const auto loop =
+        plan_broadcast<3>(launch.out[0].shape(), {launch.in[0].shape(), launch.in[1].shape(), launch.in[2].shape()});
     const int64_t condition_step = loop.strides[0][0], a_step = loop.strides[1][0], b_step = loop.strides[2][0];
     const uint8_t* condition = launch.in[0].data<uint8_t>();
     dispatch_all(launch.out[0].dtype(), [&](auto t) {
@@ -30,8 +31,8 @@ class Where final : public OpBase<Where> {
       for_chunks(launch.context, launch.out[0].numel(), [&](int64_t begin, int64_t end) {
         walk_rows(loop, begin, end, [&](int64_t position, const std::array<int64_t, 3>& offsets, int64_t count) {
           for (int64_t i = 0; i < count; ++i)
-            out[position + i] = condition[offsets[0] + i * condition_step] ? a[offsets[1] + i * a_step]
-                                                                           : b[offsets[2] + i * b_step];
+            out[position + i] =
+                condition[offsets[0] + i * condition_step] ? a[offsets[1] + i * a_step] : b[offsets[2] + i * b_step];
         });
       });
     });
