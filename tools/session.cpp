@@ -60,13 +60,14 @@ Device choose_device(const RunConfig& run) {
     throw DeviceError("device " + run.device + ": " +
                       (found.devices.empty() ? found.reason : "this version of tern trains on the CPU only"));
   }
-  resolve_precision(run.precision, device);
   return device;
 }
 
-TrainerResult run_session(const Config& config, const SessionOptions& options, Progress& progress) {
+TrainerResult run_session(const Config& given, const SessionOptions& options, Progress& progress) {
   Context::Options context_options;
-  context_options.device = choose_device(config.run);
+  context_options.device = choose_device(given.run);
+  Config config = given;  // with "auto" settled: it is part of what defines the run
+  config.run.precision = resolve_precision(given.run.precision, context_options.device);
   context_options.threads = config.run.threads;
   context_options.seed = config.run.seed;
   context_options.fusion = options.fusion;

@@ -23,8 +23,8 @@ struct SessionOptions {
 /// The trainer's options that command-line switches stand for.
 TrainerOptions trainer_options(const TrainArgs& args);
 
-/// Picks the device of `config.run` ("auto": the CPU until a usable GPU is found) and checks its precision. Throws
-/// DeviceError saying why a device that was asked for is not there, ConfigError for a precision it does not have.
+/// The device of `run` ("auto": the CPU until a usable GPU is found). Throws DeviceError saying why a device that was
+/// asked for is not there.
 Device choose_device(const RunConfig& run);
 
 /// Opens data, context and run folder, trains, and closes them again.

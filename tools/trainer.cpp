@@ -1,6 +1,7 @@
 #include "tools/trainer.h"
 
 #include <chrono>
+#include <csignal>
 #include <cmath>
 #include <cstdio>
 
@@ -265,14 +266,12 @@ void Trainer::save(bool best) {
 }
 
 bool Trainer::interrupted(TrainerResult& result) {
-  if (options_.stop_after_steps && position_.steps >= *options_.stop_after_steps) {
-    result.signal = 15;
-  } else {
-    result.signal = InterruptGuard::signal();
-  }
+  const bool stop_here = options_.stop_after_steps && position_.steps >= *options_.stop_after_steps;
+  const int signal = stop_here ? SIGTERM : InterruptGuard::signal();
   const bool out_of_time = options_.max_seconds && elapsed() >= *options_.max_seconds;
-  if (result.signal == 0 && !out_of_time) return false;
+  if (signal == 0 && !out_of_time) return false;
   if (position_.epoch >= config_.train.epochs) return false;  // done: nothing is interrupted
+  result.signal = signal;
   result.summary.stopped_by = result.signal ? format("signal %d", result.signal) : "--max-time";
   if (saved_at_ != position_.steps) save(false);
   say(format("stopped by %s in epoch %lld after step %lld; --resume goes on from here", result.summary.stopped_by.c_str(),
