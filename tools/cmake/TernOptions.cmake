@@ -66,6 +66,8 @@ if(sanitizers)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # The checks' own branches confuse this warning; the optimised builds keep it.
     target_compile_options(tern_flags INTERFACE -Wno-maybe-uninitialized)
+  else()
+    target_compile_options(tern_flags INTERFACE -Wno-pass-failed)  # nor do they let every loop become vectors
   endif()
   add_link_options(${sanitizers})
 endif()
