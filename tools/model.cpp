@@ -147,12 +147,6 @@ std::vector<nn::LayerSpec> layers_of(const ModelConfig& model, int64_t classes) 
 
 std::unique_ptr<nn::Network> build_model(Context& context, const ModelConfig& model, nn::InputShape input,
                                          int64_t classes, uint64_t seed) {
-  if (model.input) {
-    const auto [height, width, channels] = *model.input;
-    if (Shape{height, width, channels} != Shape{input.height, input.width, input.channels})
-      throw ConfigError("model.input: got " + Shape{height, width, channels}.str() + ", the data have pictures " +
-                        Shape{input.height, input.width, input.channels}.str());
-  }
   auto network = nn::build_network(context, layers_of(model, classes), input, seed, scheme_of(model.init));
   if (network->output_shape() != Shape{1, classes})
     throw ConfigError("model.layers: the network gives " + network->output_shape().str() + " a picture, the data has " +
