@@ -33,6 +33,7 @@ void add_recipe(CLI::App& app, Recipe& r, TrainArgs& args) {
   app.add_flag("--no-fusion", r.no_fusion, "No fused kernels in the plan");
   app.add_flag("--no-planner", r.no_planner, "No memory planning in the plan");
   app.add_flag("--no-graph", r.no_graph, "No CUDA graph of the plan");
+  app.add_flag("--poison", args.poison, "Debugging: fill memory with NaN before its first use and after its last");
   app.add_option("--progress", r.progress, "auto, bar, lines, json or none")->type_name("KIND");
 }
 

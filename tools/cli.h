@@ -27,6 +27,7 @@ struct TrainArgs {
   std::vector<int> epochs;      ///< of `--epochs A..B` or a list: the experiment loop; else empty
   std::vector<uint64_t> seeds;  ///< of `--seeds A..B`; else empty
   bool fold = true, plan = true, fusion = true, planner = true, graph = true;  ///< false: --no-fold ...
+  bool poison = false;  ///< --poison: NaN in memory before its first and after its last use
   bool dry_run = false;
   std::optional<int> overfit_batches;
   std::optional<double> max_seconds;  ///< --max-time

@@ -71,6 +71,7 @@ TrainerResult run_session(const Config& given, const SessionOptions& options, Pr
   context_options.threads = config.run.threads;
   context_options.seed = config.run.seed;
   context_options.fusion = options.fusion;
+  context_options.poison = options.poison;
   Context context(context_options);
 
   make_synthetic_data(config.data, progress);

@@ -12,7 +12,7 @@ namespace tern {
 /// Everything one training of a program needs besides its config.
 struct SessionOptions {
   TrainerOptions trainer;
-  bool fusion = true;
+  bool fusion = true, poison = false;
   std::filesystem::path folder = {};     ///< empty: nothing is written
   enum class Start { fresh, resume, resume_if_there } start = Start::fresh;
   std::optional<int> overfit_batches = {};
