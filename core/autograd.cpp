@@ -37,8 +37,10 @@ Node::~Node() {
   std::vector<std::shared_ptr<Node>> doomed;
   auto take = [&doomed](Node& node) {
     node.release();
-    for (Edge& edge : node.edges_)
-      if (edge.node && edge.node.use_count() == 1) doomed.push_back(std::move(edge.node));
+    for (Edge& edge : node.edges_) {
+      std::shared_ptr<Node> next = std::move(edge.node);  // the last of several edges to one node sees a count of 1
+      if (next && next.use_count() == 1) doomed.push_back(std::move(next));
+    }
   };
   take(*this);
   while (!doomed.empty()) {
