@@ -43,6 +43,18 @@ void system_free(void* pointer, size_t bytes) {
     munmap(pointer, bytes);
 }
 
+/// Frees every cached block; returns their bytes.
+size_t release_all(std::map<size_t, std::vector<void*>>& cached) {
+  size_t released = 0;
+  for (auto& [size, blocks] : cached)
+    for (void* block : blocks) {
+      system_free(block, size);
+      released += size;
+    }
+  cached.clear();
+  return released;
+}
+
 std::string mebibytes(size_t bytes) {
   const size_t tenths = bytes * 10 / (1 << 20);
   return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " MiB";
@@ -72,6 +84,10 @@ void* Allocator::from_system(size_t bytes, std::string_view tag) {
   }
   const bool fits = limit_ == 0 || stats_.reserved + bytes <= limit_;
   void* pointer = fits ? system_allocate(bytes) : nullptr;
+  if (fits && !pointer) {
+    stats_.reserved -= release_all(cached_);
+    pointer = system_allocate(bytes);
+  }
   if (!pointer)
     throw OutOfMemory("[allocator] no " + mebibytes(bytes) + " for " + std::string(tag) + " on " + device_.str() + ": " + stats_.str());
   stats_.reserved += bytes;
@@ -114,12 +130,7 @@ void Allocator::free(void* pointer) {
 
 void Allocator::trim() {
   std::lock_guard lock(mutex_);
-  for (auto& [size, blocks] : cached_)
-    for (void* block : blocks) {
-      system_free(block, size);
-      stats_.reserved -= size;
-    }
-  cached_.clear();
+  stats_.reserved -= release_all(cached_);
 }
 
 void Allocator::reset_peak() {
