@@ -1,7 +1,6 @@
 #include "core/tensor.h"
 
 #include <cstring>
-#include <numeric>
 
 #include "core/basic_ops.h"
 #include "core/error.h"
@@ -33,8 +32,6 @@ Tensor Tensor::full(Context& context, const Shape& shape, double value, DType dt
 Tensor Tensor::zeros(Context& context, const Shape& shape, DType dtype) { return full(context, shape, 0, dtype); }
 
 Tensor Tensor::arange(Context& context, int64_t count, DType dtype) {
-  std::vector<int64_t> values(static_cast<size_t>(count));
-  std::iota(values.begin(), values.end(), 0);
   Tensor result = empty(context, {count}, dtype);
   dispatch_all(dtype, [&](auto t) {
     using T = decltype(t);
