@@ -62,8 +62,9 @@ TrainingStep::TrainingStep(Context& context, const Config& config, data::Picture
   context.set_defer_statistics(true);
   pass_grads_ = switches.fold ? store_->grads : Tensor::zeros(context, {store_->size()});
   lane_sum_.emplace(store_->grads);
-  const CompileOptions options{.plan = switches.plan, .reuse_memory = switches.reuse_memory, .arena = arena_};
+  CompileOptions options{.plan = switches.plan, .reuse_memory = switches.reuse_memory, .arena = arena_};
   pass_.emplace(context, [this](std::span<const Tensor> in) { return forward_backward(in); }, options);
+  options.arena = nullptr;  // its own: BatchNorm's statistics still lie in the pass's arena when it runs
   update_.emplace(context, [this](std::span<const Tensor> in) { return update(in); }, options);
 }
 
