@@ -43,7 +43,7 @@ double metric_of(Metric metric, const EpochMetrics& m) {
 
 /// Is `value` better than `best` by more than `margin`?
 bool gains(Metric metric, double value, const std::optional<double>& best, double margin = 0) {
-  if (std::isnan(value)) return false;
+  if (!std::isfinite(value)) return false;  // nor could a checkpoint hold it: JSON has no infinity
   if (!best) return true;
   const bool smaller = metric == Metric::train_loss || metric == Metric::val_loss || metric == Metric::test_loss;
   return smaller ? value < *best - margin : value > *best + margin;
