@@ -11,6 +11,7 @@ std::vector<OpCase> pooling_cases();
 std::vector<OpCase> conv_cases();
 std::vector<OpCase> norm_cases();
 std::vector<OpCase> loss_cases();
+std::vector<OpCase> optim_cases();
 
 // One row an op: see op_cases.h. References are naive loops in tests/naive_*.h.
 const std::vector<OpCase>& op_cases() {
@@ -25,6 +26,7 @@ const std::vector<OpCase>& op_cases() {
              pooling_cases,
              norm_cases,
              loss_cases,
+             optim_cases,
          })
       for (OpCase& c : group()) all.push_back(std::move(c));
     return all;

@@ -23,8 +23,8 @@ struct Input {
   Shape shape;
   double low = -1;
   double high = 1;
-  bool floating = true;         ///< takes the dtype under test and is differentiated; false: `integer`, no gradient
-  DType integer = DType::i64;
+  bool floating = true;       ///< takes the dtype under test and is differentiated; false: `fixed`, no gradient
+  DType fixed = DType::i64;   ///< labels, indices, optimizer state
   bool differentiable = true;
 };
 
@@ -38,6 +38,7 @@ struct OpCase {
   std::function<std::vector<Array>(std::span<const Array>)> reference;
 
   double f32_tolerance = 1e-5;   ///< of |y - ref| against max|ref| over the output
+  bool f64 = true;               ///< also f64, to 1e-11
   bool half = true;              ///< also f16 and bf16 (2e-3 and 1.6e-2)
   bool gradient = true;          ///< d(sum y r)/dx against central differences, f64, 1e-6 relative
   bool second_gradient = false;  ///< the gradient's gradient too
@@ -45,7 +46,14 @@ struct OpCase {
   bool empty_batch_throws = true;  ///< axis 0 of input 0 of extent 0 is a ShapeError
   int64_t lane_size = 0;         ///< the context's
   std::vector<Input> bench;      ///< inputs of the microbenchmark; empty: the first set
+  int64_t bench_lane_size = 0;   ///< the context's there
+  double bench_flops = 0;        ///< of the forward pass on them; 0: judged by its bytes
+  /// Timed in place of `run` where that copies its inputs first, because the op overwrites them.
+  std::function<std::vector<Tensor>(std::span<const Tensor>)> bench_run = {};
 };
+
+/// "conv2d/3x3": the row's name in messages and in bench.
+inline std::string name_of(const OpCase& c) { return c.op + (c.variant.empty() ? "" : "/" + c.variant); }
 
 const std::vector<OpCase>& op_cases();
 

@@ -1,4 +1,6 @@
 // Rows of convolution: its three passes, each against naive loops.
+#include <tuple>
+
 #include "tests/naive_conv.h"
 
 namespace tern::testing {
@@ -53,6 +55,37 @@ void add_rows(std::vector<OpCase>& rows, const std::string& variant, const Conv2
   }
 }
 
+/// A 3x3 layer that keeps the picture's size, for timing: a small picture is checked, a step's batch is timed.
+void add_layer(std::vector<OpCase>& rows, const std::string& variant, int64_t size, int64_t in, int64_t out) {
+  const Conv2d o{.padding = 1};
+  OpCase c;
+  c.variant = variant;
+  c.half = c.gradient = false;  // the rows above have these
+  c.lane_size = 2;
+  c.bench_lane_size = 32;
+  const auto pass = [&](const char* op, const auto& inputs, const auto& run, const auto& reference) {
+    c.op = op;
+    c.inputs = {inputs(Shape{3, 3, 5})};
+    c.bench = inputs(Shape{128, size, size});
+    c.bench_flops = 2.0 * 128 * static_cast<double>(size * size * in * out * 9);
+    c.run = run;
+    c.reference = reference;
+    rows.push_back(c);
+  };
+  const auto pictures = [](const Shape& s, int64_t channels) { return Input{.shape = {s[0], s[1], s[2], channels}}; };
+  const auto like = [](const auto& t, int64_t channels) { return t.shape.with(3, channels); };
+  const Input w{.shape = {out, 3, 3, in}};
+  pass("conv2d", [=](const Shape& s) { return std::vector{pictures(s, in), w}; },
+       [=](std::span<const Tensor> t) { return std::vector{conv2d(t[0], t[1], o)}; },
+       [=](std::span<const Array> t) { return std::vector{naive_conv2d(t[0], t[1], nullptr, o)}; });
+  pass("conv2d_dgrad", [=](const Shape& s) { return std::vector{pictures(s, out), w}; },
+       [=](std::span<const Tensor> t) { return std::vector{conv2d_dgrad(t[0], t[1], {t[0].size(1), t[0].size(2)}, o)}; },
+       [=](std::span<const Array> t) { return std::vector{naive_conv2d_dgrad(t[0], t[1], like(t[0], in), o)}; });
+  pass("conv2d_wgrad", [=](const Shape& s) { return std::vector{pictures(s, in), pictures(s, out)}; },
+       [=](std::span<const Tensor> t) { return std::vector{conv2d_wgrad(t[0], t[1], {3, 3}, o)}; },
+       [=](std::span<const Array> t) { return std::vector{naive_conv2d_wgrad(t[0], t[1], w.shape, o)}; });
+}
+
 }  // namespace
 
 std::vector<OpCase> conv_cases() {
@@ -74,8 +107,10 @@ std::vector<OpCase> conv_cases() {
   add_rows(rows, "groups_stride2", {.stride = 2, .padding = 1, .groups = 3}, {{{2, 5, 4, 6}, 9, 3, 3}});
   add_rows(rows, "depthwise", {.padding = 1, .groups = 5}, {{{2, 4, 3, 5}, 10, 3, 3}});
   add_rows(rows, "lanes", {.padding = 1}, {{{7, 3, 5, 4}, 18, 3, 3}}, true, 2);
-  for (OpCase& row : rows)
-    if (row.variant == "3x3") row.bench = {{.shape = {32, 16, 16, 64}}, {.shape = {64, 3, 3, 64}}, {.shape = {64}}};
+  // The layers of cifar-cnn, 4 lanes of 32 pictures.
+  const std::tuple<int64_t, int64_t, int64_t> layers[] = {{32, 3, 32},  {32, 32, 32}, {16, 32, 64},
+                                                          {16, 64, 64}, {8, 64, 128}, {8, 128, 128}};
+  for (int i = 0; const auto& [size, in, out] : layers) add_layer(rows, "cifar_conv" + std::to_string(++i), size, in, out);
   return rows;
 }
 

@@ -46,7 +46,7 @@ OpCase binary(std::string op, Binary run, std::function<double(double, double)> 
 OpCase where_case() {
   const auto set = [](const Shape& condition, const Shape& a, const Shape& b) {
     return std::vector<Input>{
-        {.shape = condition, .low = 0, .high = 2, .floating = false, .integer = DType::u8}, {.shape = a}, {.shape = b}};
+        {.shape = condition, .low = 0, .high = 2, .floating = false, .fixed = DType::u8}, {.shape = a}, {.shape = b}};
   };
   return {.op = "where",
           .variant = "",

@@ -50,7 +50,8 @@ OpCase linear_row(bool has_bias) {
     c.inputs.push_back({{.shape = {rows, in}}, {.shape = {out, in}}});
     if (has_bias) c.inputs.back().push_back({.shape = {out}});
   }
-  c.bench = {{.shape = {128, 400}}, {.shape = {120, 400}}};
+  c.bench = {{.shape = {128, 400}}, {.shape = {120, 400}}};  // lenet's fc1
+  c.bench_flops = 2.0 * 128 * 400 * 120;
   if (has_bias) c.bench.push_back({.shape = {120}});
   c.run = [=](std::span<const Tensor> in) {
     return std::vector{has_bias ? linear(in[0], in[1], in[2]) : linear(in[0], in[1])};
@@ -72,6 +73,8 @@ OpCase linear_wgrad_row() {
   c.inputs = {{{.shape = {5, 3}}, {.shape = {5, 7}}}, {{.shape = {1, 1}}, {.shape = {1, 1}}},
               {{.shape = {17, 2, 31}}, {.shape = {17, 2, 3}}}, {{.shape = {600, 13}}, {.shape = {600, 33}}}};
   c.bench = {{.shape = {128, 120}}, {.shape = {128, 400}}};
+  c.bench_flops = 2.0 * 128 * 400 * 120;
+  c.bench_lane_size = 32;
   c.run = [](std::span<const Tensor> in) { return std::vector{linear_wgrad(in[0], in[1])}; };
   c.reference = [](std::span<const Array> in) {
     Array dy = in[0];
@@ -87,7 +90,8 @@ OpCase bias_grad_row() {
   OpCase c;
   c.op = "bias_grad";
   c.inputs = {{{.shape = {5, 3}}}, {{.shape = {1, 1}}}, {{.shape = {3, 17, 31}}}, {{.shape = {7, 9, 9, 33}}}, {{.shape = {31, 5, 5, 64}}}};
-  c.bench = {{.shape = {32, 32, 32, 32}}};
+  c.bench = {{.shape = {128, 32, 32, 32}}};
+  c.bench_lane_size = 32;
   c.run = [](std::span<const Tensor> in) { return std::vector{bias_grad(in[0])}; };
   c.reference = [](std::span<const Array> in) {
     const int64_t width = in[0].shape[-1];
@@ -114,7 +118,10 @@ std::vector<OpCase> matmul_cases() {
       matmul_row("broadcast", {.transpose_b = true}, {pair({2, 1, 3, 5}, {3, 4, 5})},
                  {{0, 0}, {0, 1}, {0, 2}, {1, 0}, {1, 1}, {1, 2}}, {2, 3}),
   };
-  cases[0].bench = pair({256, 256}, {256, 256});
+  for (size_t i = 0; i < 4; ++i) {  // every transposition
+    cases[i].bench = pair({256, 256}, {256, 256});
+    cases[i].bench_flops = 2.0 * 256 * 256 * 256;
+  }
   cases.push_back(linear_row(true));
   cases.push_back(linear_row(false));
   cases.push_back(linear_wgrad_row());

@@ -27,7 +27,8 @@ OpCase batch_norm_train_case(const std::string& variant, Activation activation, 
                 return std::vector{r.y, r.mean, r.var};
               },
           .lane_size = lane_size,
-          .bench = normed({32, 32, 32, 32})};
+          .bench = normed({128, 32, 32, 32}),
+          .bench_lane_size = lane_size == 0 ? 0 : 32};
 }
 
 OpCase batch_norm_plain_case() {
@@ -70,7 +71,7 @@ OpCase batch_norm_eval_case(const std::string& variant, Activation activation) {
               },
           .half = false,  // 16-bit activations want f32 statistics: see batch_norm_test.cpp
           .lane_size = 2,
-          .bench = inputs({32, 32, 32, 32})};
+          .bench = inputs({128, 32, 32, 32})};
 }
 
 OpCase layer_norm_case(const std::string& variant, int axes, int64_t lane_size,
@@ -96,8 +97,8 @@ std::vector<Input> normed_planes(const Shape& x) {
 OpCase normalize_images_case() {
   return {.op = "normalize_images",
           .variant = "",
-          .inputs = {{{.shape = {3, 5, 17, 3}, .low = 0, .high = 256, .floating = false, .integer = DType::u8}},
-                     {{.shape = {1, 1, 31, 3}, .low = 0, .high = 256, .floating = false, .integer = DType::u8}}},
+          .inputs = {{{.shape = {3, 5, 17, 3}, .low = 0, .high = 256, .floating = false, .fixed = DType::u8}},
+                     {{.shape = {1, 1, 31, 3}, .low = 0, .high = 256, .floating = false, .fixed = DType::u8}}},
           .run =
               [](std::span<const Tensor> in) {
                 return std::vector{normalize_images(in[0], {.mean = {0.4914, 0.4822, 0.5}, .std = {0.247, 0.2435, 1}})};
@@ -115,7 +116,7 @@ OpCase normalize_images_case() {
           .half = false,
           .gradient = false,
           .nan_passes = false,
-          .bench = {{.shape = {128, 32, 32, 3}, .low = 0, .high = 256, .floating = false, .integer = DType::u8}}};
+          .bench = {{.shape = {128, 32, 32, 3}, .low = 0, .high = 256, .floating = false, .fixed = DType::u8}}};
 }
 
 }  // namespace

@@ -32,7 +32,7 @@ std::vector<OpCase> pools(const std::string& op, const std::string& suffix, Pool
                            return std::vector{naive_pool2d(in[0], way.kernel, way.stride, way.padding, what)};
                          },
                      .second_gradient = what != Pooling::max,
-                     .bench = {{.shape = {32, 32, 32, 32}}}});
+                     .bench = {{.shape = {128, 32, 32, 32}}}});
   }
   return cases;
 }
