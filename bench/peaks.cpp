@@ -11,33 +11,28 @@
 // After foreach_target:
 #include <hwy/highway.h>
 
+#include "kernels/common/loops.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace tern {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// 10 * rounds multiply-adds of whole vectors; returns the floating-point operations. Ten chains hide the latency of
-/// two units of 4 cycles each.
+/// kChains * rounds multiply-adds of whole vectors; returns the floating-point operations. The chains hide the latency
+/// of two units of 4 cycles each; they start from different values, or the compiler would compute one for all.
 double FmaRounds(int64_t rounds, float* sink) {
+  constexpr int kChains = 10;
   const hn::ScalableTag<float> d;
   const auto x = hn::Set(d, 0.999f), y = hn::Set(d, *sink);
-  auto a = y, b = y, c = y, e = y, f = y, g = y, h = y, i = y, j = y, k = y;
+  hn::Vec<decltype(d)> sums[kChains];
+  TERN_UNROLL for (int i = 0; i < kChains; ++i) sums[i] = hn::Set(d, *sink + static_cast<float>(i));
   for (int64_t r = 0; r < rounds; ++r) {
-    a = hn::MulAdd(a, x, y);
-    b = hn::MulAdd(b, x, y);
-    c = hn::MulAdd(c, x, y);
-    e = hn::MulAdd(e, x, y);
-    f = hn::MulAdd(f, x, y);
-    g = hn::MulAdd(g, x, y);
-    h = hn::MulAdd(h, x, y);
-    i = hn::MulAdd(i, x, y);
-    j = hn::MulAdd(j, x, y);
-    k = hn::MulAdd(k, x, y);
+    TERN_UNROLL for (int i = 0; i < kChains; ++i) sums[i] = hn::MulAdd(sums[i], x, y);
   }
-  const auto sum = hn::Add(hn::Add(hn::Add(a, b), hn::Add(c, e)),
-                           hn::Add(hn::Add(f, g), hn::Add(hn::Add(h, i), hn::Add(j, k))));
+  auto sum = sums[0];
+  TERN_UNROLL for (int i = 1; i < kChains; ++i) sum = hn::Add(sum, sums[i]);
   *sink = hn::GetLane(sum);
-  return 2.0 * 10.0 * static_cast<double>(rounds) * static_cast<double>(hn::Lanes(d));
+  return 2.0 * kChains * static_cast<double>(rounds) * static_cast<double>(hn::Lanes(d));
 }
 
 }  // namespace HWY_NAMESPACE
