@@ -9,6 +9,11 @@ std::vector<Input> normed(const Shape& x) {
   return {{.shape = x}, {.shape = {x[-1]}, .low = 0.5, .high = 2}, {.shape = {x[-1]}}};
 }
 
+std::vector<Input> normed_planes(const Shape& x) {
+  const Shape row{x[-2], x[-1]};
+  return {{.shape = x}, {.shape = row, .low = 0.5, .high = 2}, {.shape = row}};
+}
+
 OpCase batch_norm_train_case(const std::string& variant, Activation activation, int64_t lane_size) {
   const bool relu = activation == Activation::relu;
   return {.op = "batch_norm",
@@ -86,12 +91,7 @@ OpCase layer_norm_case(const std::string& variant, int axes, int64_t lane_size,
           },
       .reference = [](std::span<const Array> in) { return std::vector{naive_layer_norm(in[0], in[1], in[2], 1e-3)}; },
       .lane_size = lane_size,
-      .bench = normed({128, 64, 256})};
-}
-
-std::vector<Input> normed_planes(const Shape& x) {
-  const Shape row{x[-2], x[-1]};
-  return {{.shape = x}, {.shape = row, .low = 0.5, .high = 2}, {.shape = row}};
+      .bench = axes == 2 ? normed_planes({128, 64, 256}) : normed({128, 64, 256})};
 }
 
 OpCase normalize_images_case() {
