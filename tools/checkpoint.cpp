@@ -85,7 +85,7 @@ CheckpointInfo read_checkpoint_info(const SafetensorsFile& file) {
   if (std::sscanf(format.c_str(), "%d", &version) != 1 || version < 1)
     throw DataError(file.name() + ": checkpoint format '" + format + "' is no number");
   if (version > kFormatVersion)
-    throw DataError(file.name() + ": checkpoint format " + format + " is newer than " + std::to_string(kFormatVersion) +
+    throw NewerCheckpointError(file.name() + ": checkpoint format " + format + " is newer than " + std::to_string(kFormatVersion) +
                     ", the newest this tern reads; use a newer tern");
   try {
     CheckpointInfo info;
@@ -166,10 +166,13 @@ std::optional<SafetensorsFile> CheckpointFolder::newest_valid(const std::functio
       read_checkpoint_info(file);
       for (const TensorEntry& entry : file.entries()) file.bytes(entry);
       return file;
+    } catch (const NewerCheckpointError&) {
+      throw;
     } catch (const DataError& error) {
       warn(std::string("checkpoint passed over: ") + error.what());
     }
   }
+  if (!files.empty()) throw DataError(folder_.string() + ": every checkpoint is damaged; remove them to start anew");
   return std::nullopt;
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "nn/safetensors.h"
 #include "tools/config.h"
 #include "tools/data_set.h"
@@ -39,6 +40,11 @@ struct CheckpointInfo {
   TrainingPosition position;
 };
 
+/// A checkpoint of a format that only a newer tern reads.
+struct NewerCheckpointError : DataError {
+  using DataError::DataError;
+};
+
 /// Tensor names in a checkpoint that are not the network's.
 extern const std::vector<std::string> kTrainingTensors;
 
@@ -46,7 +52,8 @@ extern const std::vector<std::string> kTrainingTensors;
 /// trainings give equal bytes. Atomic and durable; on failure the old file is kept and Error is thrown.
 void save_checkpoint(const std::filesystem::path& path, TrainingStep& training, const CheckpointInfo& info);
 
-/// Throws DataError when the file is damaged, is no checkpoint of tern, or is of a newer format (naming both versions).
+/// Throws DataError when the file is damaged or is no checkpoint of tern, NewerCheckpointError when it is of a newer
+/// format (naming both versions).
 CheckpointInfo read_checkpoint_info(const SafetensorsFile& file);
 
 /// Restores weights, optimizer state and weight average. Throws ConfigError listing what differs when the checkpoint is
@@ -62,7 +69,9 @@ class CheckpointFolder {
   /// Saves, links last (and best), removes what is too old. Throws Error; what was there stays.
   void save(TrainingStep& training, const CheckpointInfo& info, bool best);
 
-  /// The newest file that is whole, or nullopt when there is none. Damaged ones are reported through `warn`.
+  /// The newest file that is whole, or nullopt when the folder has none at all. Damaged ones are reported through `warn`
+  /// and passed over. Throws DataError when all are damaged, NewerCheckpointError at the first one of a newer format:
+  /// going on from an older file, or from nothing, would overwrite what is there.
   std::optional<SafetensorsFile> newest_valid(const std::function<void(const std::string&)>& warn) const;
 
  private:

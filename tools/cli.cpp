@@ -198,7 +198,7 @@ void TrainerParser::add_train_options() {
       ->type_name("N")
       ->check(CLI::Range(1, 1000000));
   app.add_option("--max-time", max_time, "Stop with a checkpoint after 90s, 30m, 2h ...")->type_name("TIME");
-  app.add_option("--expect-acc", train.expect_acc, "Exit with 6 where the final accuracy is below (0..1)")
+  app.add_option("--expect-acc", train.expect_acc, "Exit with 6 where the final accuracy (--seeds: their mean) is below (0..1)")
       ->type_name("A");
   app.add_flag("--print-config", train.print_config, "Print the config with every default, and exit");
   app.add_flag("--print-schema", train.print_schema, "Print the JSON Schema of configs, and exit");

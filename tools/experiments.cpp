@@ -73,10 +73,25 @@ double student_quantile(int64_t freedom) {
   return 1.96 + 2.4 / static_cast<double>(freedom);
 }
 
-void print_statistics(const std::vector<Row>& rows) {
+std::vector<double> accuracies_of(const std::vector<Row>& rows) {
   std::vector<double> accuracies;
   for (const Row& row : rows)
     if (row.summary && row.summary->last_acc) accuracies.push_back(*row.summary->last_acc);
+  return accuracies;
+}
+
+/// --expect-acc of several trainings: the mean over seeds, the best over numbers of epochs.
+void check_expectation(const TrainArgs& args, const std::vector<double>& accuracies) {
+  if (!args.expect_acc || accuracies.empty()) return;
+  const double got = args.seeds.empty() ? *std::ranges::max_element(accuracies) : sample_statistics(accuracies).mean;
+  if (got >= *args.expect_acc) return;
+  char text[120];
+  std::snprintf(text, sizeof text, "%s test accuracy %.4f is below --expect-acc %.4f", args.seeds.empty() ? "best" : "mean", got,
+                *args.expect_acc);
+  throw ExpectationError(text);
+}
+
+void print_statistics(const std::vector<double>& accuracies) {
   if (accuracies.empty()) return;
   const SampleStatistics s = sample_statistics(accuracies);
   std::printf("accuracy of %lld seeds: mean %.2f %%, deviation %.2f, 95 %% interval of the mean %.2f to %.2f %%\n",
@@ -104,6 +119,8 @@ SampleStatistics sample_statistics(std::span<const double> values) {
 int run_experiments(const TrainArgs& args, const Config& config, const std::filesystem::path& folder,
                     std::span<const char* const> argv, Progress& progress) {
   std::vector<Row> rows = plan_rows(args, config);
+  if (std::filesystem::exists(folder / "experiments.csv"))
+    throw ConfigError(folder.string() + ": holds experiments already; choose another --out");
   std::filesystem::create_directories(folder);
   int failed = 0, done = 0;
   for (Row& row : rows) {
@@ -126,8 +143,10 @@ int run_experiments(const TrainArgs& args, const Config& config, const std::file
     write_file_atomically(folder / "experiments.csv", table_of(rows));
   }
   std::printf("%s", table_of(rows).c_str());
-  if (!args.seeds.empty()) print_statistics(rows);
+  const std::vector<double> accuracies = accuracies_of(rows);
+  if (!args.seeds.empty()) print_statistics(accuracies);
   std::printf("%s\n", (folder / "experiments.csv").c_str());
+  check_expectation(args, accuracies);
   return failed == static_cast<int>(rows.size()) ? static_cast<int>(ExitCode::failure) : 0;
 }
 

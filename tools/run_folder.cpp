@@ -125,7 +125,8 @@ void RunFolder::open_streams() {
   log_ = append_to(path_ / "log.txt");
 }
 
-void RunFolder::rewind(int64_t epoch, int64_t step) {
+void RunFolder::rewind(const Config& config, int64_t epoch, int64_t step) {
+  write_file_atomically(path_ / "config.json", config_json(config));
   metrics_.close();
   timing_.close();
   steps_.close();
@@ -141,6 +142,8 @@ void RunFolder::rewind(int64_t epoch, int64_t step) {
 
 void RunFolder::add(const EpochMetrics& m, const EpochTiming& t) {
   if (!log_config_.csv) return;
+  metrics_.clear();  // a disk that was full may have room again
+  timing_.clear();
   metrics_ << m.epoch << ',' << m.step << ',' << number(m.train_loss) << ',' << number(m.train_acc) << ',' << number(m.test_loss)
            << ',' << number(m.test_acc) << ',' << number(m.lr) << ',' << number(m.seconds, 6) << ',' << number(m.images_per_s, 6)
            << ',' << number(m.data_wait, 4) << ',' << m.peak_rss << ",,," << number(m.val_loss) << ',' << number(m.val_acc) << std::endl;
@@ -154,10 +157,14 @@ void RunFolder::add(const StepRecord& s) {
   ordered_json line = {{"epoch", s.epoch}, {"step", s.step}, {"loss", finite(s.loss)}, {"accuracy", s.accuracy},
                        {"lr", s.lr}, {"grad_norm", finite(s.grad_norm)}, {"images_per_s", s.images_per_s}};
   if (s.skipped) line["skipped"] = true;
+  steps_.clear();
   steps_ << line.dump() << std::endl;
 }
 
-void RunFolder::log(const std::string& line) { log_ << utc_stamp() << ' ' << line << std::endl; }
+void RunFolder::log(const std::string& line) {
+  log_.clear();
+  log_ << utc_stamp() << ' ' << line << std::endl;
+}
 
 double RunFolder::seconds_so_far() const {
   std::ifstream in(path_ / "metrics.csv");

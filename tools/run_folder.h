@@ -65,8 +65,9 @@ class RunFolder {
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
 
-  /// Removes rows of epochs after `epoch` and steps after `step`: what a checkpoint does not know of is trained again.
-  void rewind(int64_t epoch, int64_t step);
+  /// Goes back to a checkpoint: removes rows of epochs after `epoch` and steps after `step`, which are trained again, and
+  /// writes config.json anew (data folder, threads and logs may have changed).
+  void rewind(const Config& config, int64_t epoch, int64_t step);
 
   void add(const EpochMetrics& metrics, const EpochTiming& timing);
   void add(const StepRecord& step);

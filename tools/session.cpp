@@ -77,6 +77,8 @@ TrainerResult run_session(const Config& given, const SessionOptions& options, Pr
   make_synthetic_data(config.data, progress);
   const data::RunData data = open_data(config, options.overfit_batches);
 
+  // Before the folder: a run that cannot begin leaves nothing behind.
+  Trainer trainer(context, config, data, options.trainer, progress);
   std::optional<RunFolder> folder;
   bool resume = false;
   if (!options.folder.empty()) {
@@ -84,8 +86,8 @@ TrainerResult run_session(const Config& given, const SessionOptions& options, Pr
     using Start = SessionOptions::Start;
     resume = options.start == Start::resume || (options.start == Start::resume_if_there && RunFolder::holds_run(options.folder));
     folder.emplace(resume ? RunFolder::open(options.folder, config, environment) : RunFolder::create(options.folder, config, environment));
+    trainer.write_to(*folder);
   }
-  Trainer trainer(context, config, data, options.trainer, folder ? &*folder : nullptr, progress);
   progress.message(model_line(trainer, data));
   if (folder) progress.message("run folder: " + folder->path().string());
   if (options.dry_run) {

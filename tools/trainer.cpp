@@ -51,24 +51,31 @@ bool gains(Metric metric, double value, const std::optional<double>& best, doubl
 
 }  // namespace
 
-Trainer::Trainer(Context& context, const Config& config, data::RunData data, TrainerOptions options, RunFolder* folder, Progress& progress)
-    : context_(context), config_(config), data_(std::move(data)), options_(std::move(options)), folder_(folder), progress_(progress),
+Trainer::Trainer(Context& context, const Config& config, data::RunData data, TrainerOptions options, Progress& progress)
+    : context_(context), config_(config), data_(std::move(data)), options_(std::move(options)), progress_(progress),
       loader_(data_.train, loader_options(config, options_)),
       training_(context, config, data_.train->shape(),
                 config.model.classes.value_or(static_cast<int>(data_.train->classes().size())), loader_.steps_per_epoch(), options_.switches) {
   if (config.model.classes && *config.model.classes != static_cast<int>(data_.train->classes().size()))
     throw ConfigError("model.classes: got " + std::to_string(*config.model.classes) + ", the data have " + std::to_string(data_.train->classes().size()));
-  if (folder) checkpoints_.emplace(folder->checkpoints(), config.checkpoint.keep);
   if (!options_.init_from.empty())
     nn::load_weights(training_.network(), SafetensorsFile::open(options_.init_from), kTrainingTensors);
 }
 
+void Trainer::write_to(RunFolder& folder) {
+  folder_ = &folder;
+  checkpoints_.emplace(folder.checkpoints(), config_.checkpoint.keep);
+}
+
 bool Trainer::resume() {
   const auto file = checkpoints_->newest_valid([this](const std::string& text) { say("warning: " + text); });
-  if (!file) return false;
+  if (!file) {
+    folder_->rewind(config_, 0, 0);  // a kill before the first checkpoint leaves rows
+    return false;
+  }
   position_ = load_checkpoint(*file, config_, training_);
   saved_at_ = position_.steps;
-  folder_->rewind(position_.epoch, position_.steps);
+  folder_->rewind(config_, position_.epoch, position_.steps);
   resumed_seconds_ = folder_->seconds_so_far();
   say(format("resumed from %s: epoch %lld, step %lld", file->name().c_str(), static_cast<long long>(position_.epoch + 1),
              static_cast<long long>(position_.step_in_epoch)));
@@ -85,9 +92,10 @@ double Trainer::elapsed() const { return now_seconds() - started_; }
 TrainerResult Trainer::run() {
   TrainerResult result;
   started_ = now_seconds();
-  bool going = true;
+  result.summary.stopped_by = early_stop_reason();  // of a run that had ended when it was resumed
+  bool going = result.summary.stopped_by.empty();
   while (going && position_.epoch < config_.train.epochs) going = train_epoch(result);
-  result.complete = position_.epoch >= config_.train.epochs;
+  result.complete = position_.epoch >= config_.train.epochs || !early_stop_reason().empty();
   progress_.finish();
   if (!result.evaluation && result.complete) result.evaluation = evaluate_on(data_.test, "test");  // resumed at its end
 
@@ -105,6 +113,8 @@ TrainerResult Trainer::run() {
     if (result.evaluation) folder_->write_evaluation(*result.evaluation, "test");
     folder_->write_summary(s);
   }
+  if (checkpoints_ && saved_at_ != position_.steps)
+    throw Error(folder_->path().string() + ": the last checkpoint could not be saved; the one before is still there");
   return result;
 }
 
@@ -149,13 +159,16 @@ void Trainer::handle_nonfinite(const data::Batch& batch) {
   const std::string what = format("epoch %lld, step %lld: %s is not finite", static_cast<long long>(batch.epoch + 1),
                                   static_cast<long long>(batch.step + 1), training_.first_bad_tensor().c_str());
   if (position_.skipped_in_a_row > config_.train.nonfinite.skips) {
-    if (folder_) folder_->log("diverged: " + what);
-    throw DivergedError(what + (config_.train.nonfinite.skips > 0
-                                    ? format(", after %lld skipped steps in a row", static_cast<long long>(position_.skipped_in_a_row - 1))
-                                    : "; train.nonfinite is \"stop\"") +
-                        "; the last checkpoint is from before");
+    diverge(what + (config_.train.nonfinite.skips > 0
+                        ? format(", after %lld skipped steps in a row", static_cast<long long>(position_.skipped_in_a_row - 1))
+                        : "; train.nonfinite is \"stop\""));
   }
   say("warning: " + what + "; step skipped");
+}
+
+void Trainer::diverge(const std::string& what) {
+  if (folder_) folder_->log("diverged: " + what);
+  throw DivergedError(what + "; the last checkpoint is from before");
 }
 
 void Trainer::report_step(const StepOutcome& outcome) {
@@ -226,9 +239,7 @@ void Trainer::finish_epoch(TrainerResult& result) {
              best ? " *" : "  ", m.images_per_s, 100 * m.data_wait, duration_text(m.seconds).c_str()));
   const bool last = position_.epoch == config_.train.epochs;
   const int every = config_.checkpoint.every_epochs;
-  const auto& stop = config_.train.early_stop;
-  if (stop && position_.epochs_without_gain >= stop->patience && !last)
-    result.summary.stopped_by = format("early stop: no gain in %s for %d epochs", std::string(name_of(stop->metric)).c_str(), stop->patience);
+  if (!last) result.summary.stopped_by = early_stop_reason();
   if (options_.max_seconds && elapsed() >= *options_.max_seconds && !last) result.summary.stopped_by = "--max-time";
   if (!result.summary.stopped_by.empty()) say(result.summary.stopped_by);
   if (last || best || !result.summary.stopped_by.empty() || (every > 0 && position_.epoch % every == 0)) save(best);
@@ -253,8 +264,20 @@ void Trainer::track_gain(const EpochMetrics& m, bool& best) {
   }
 }
 
+std::string Trainer::early_stop_reason() const {
+  const auto& stop = config_.train.early_stop;
+  if (!stop || position_.step_in_epoch > 0 || position_.epochs_without_gain < stop->patience) return {};
+  return format("early stop: no gain in %s for %d epochs", std::string(name_of(stop->metric)).c_str(), stop->patience);
+}
+
 void Trainer::save(bool best) {
   if (!checkpoints_) return;
+  // An update can overflow where loss and gradients did not; the checkpoint before it is the last good one.
+  if (const std::string bad = training_.bad_parameter(); !bad.empty()) {
+    const bool between = position_.step_in_epoch == 0;  // epochs: the last step was the one before's
+    diverge(format("epoch %lld, step %lld: parameter %s is not finite", static_cast<long long>(position_.epoch + !between),
+                   static_cast<long long>(between ? loader_.steps_per_epoch() : position_.step_in_epoch), bad.c_str()));
+  }
   CheckpointInfo info{config_, std::string(data_.train->name()), data_.train->classes(), data_.train->shape(), position_};
   try {
     checkpoints_->save(training_, info, best);

@@ -31,8 +31,10 @@ struct TrainerResult {
 /// Everything that decides the result comes from the config and, when resumed, from the checkpoint (D5).
 class Trainer {
  public:
-  /// `folder` may be null: nothing is written (a dry run).
-  Trainer(Context& context, const Config& config, data::RunData data, TrainerOptions options, RunFolder* folder, Progress& progress);
+  /// Throws ConfigError when config, network and data do not fit each other.
+  Trainer(Context& context, const Config& config, data::RunData data, TrainerOptions options, Progress& progress);
+  /// Where logs and checkpoints go; without a folder (a dry run) nothing is written. It must outlive the training.
+  void write_to(RunFolder& folder);
 
   /// Goes on from the newest whole checkpoint of the folder. Returns false when there is none.
   bool resume();
@@ -49,7 +51,10 @@ class Trainer {
   void finish_epoch(TrainerResult& result);
   Evaluation evaluate_on(const data::DatasetPtr& data, const std::string& name);
   void track_gain(const EpochMetrics& metrics, bool& best);
+  /// Why training ends before its last epoch by train.early_stop, or "".
+  std::string early_stop_reason() const;
   void handle_nonfinite(const data::Batch& batch);
+  [[noreturn]] void diverge(const std::string& what);
   void save(bool best);
   bool interrupted(TrainerResult& result);
   void report_step(const StepOutcome& outcome);
@@ -60,7 +65,7 @@ class Trainer {
   Config config_;
   data::RunData data_;
   TrainerOptions options_;
-  RunFolder* folder_;
+  RunFolder* folder_ = nullptr;
   Progress& progress_;
   data::Loader loader_;
   TrainingStep training_;

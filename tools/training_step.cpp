@@ -46,6 +46,10 @@ std::vector<Part> parts_of(const OptimConfig& group, const std::vector<Segment>&
   return parts;
 }
 
+bool all_finite(const Tensor& tensor) {
+  return std::ranges::all_of(tensor.span<float>(), [](float value) { return std::isfinite(value); });
+}
+
 }  // namespace
 
 TrainingStep::TrainingStep(Context& context, const Config& config, data::PictureShape pictures, int64_t classes,
@@ -194,17 +198,17 @@ std::vector<StateTensor> TrainingStep::state() const {
   return tensors;
 }
 
-std::string TrainingStep::first_bad_tensor() const {
-  auto bad = [](const Tensor& tensor) {
-    for (float value : tensor.span<float>())
-      if (!std::isfinite(value)) return true;
-    return false;
-  };
+std::string TrainingStep::bad_parameter() const {
   for (const Segment& segment : store_->segments())
-    if (bad(store_->view(store_->master, segment))) return "parameter " + segment.name;
+    if (!all_finite(store_->view(store_->master, segment))) return segment.name;
+  return {};
+}
+
+std::string TrainingStep::first_bad_tensor() const {
+  if (const std::string name = bad_parameter(); !name.empty()) return "parameter " + name;
   if (!loss_finite_) return "the loss";
   for (const Segment& segment : store_->segments())
-    if (bad(store_->view(store_->grads, segment))) return "gradient of " + segment.name;
+    if (!all_finite(store_->view(store_->grads, segment))) return "gradient of " + segment.name;
   return "the gradient norm";
 }
 

@@ -51,6 +51,8 @@ class TrainingStep {
   const std::shared_ptr<Arena>& arena() const { return arena_; }
   /// What optimizers and the weight average carry, as flat tensors: "optimizer.0.exp_avg", "ema".
   std::vector<StateTensor> state() const;
+  /// Name of the first parameter that is not finite, or "".
+  std::string bad_parameter() const;
   /// Names the first tensor that is not finite after a step that was not: a parameter, the loss, or a gradient.
   std::string first_bad_tensor() const;
   /// Exchanges weights and their average, for an evaluation of the average; a second call changes back.
