@@ -119,8 +119,8 @@ SampleStatistics sample_statistics(std::span<const double> values) {
 int run_experiments(const TrainArgs& args, const Config& config, const std::filesystem::path& folder,
                     std::span<const char* const> argv, Progress& progress) {
   std::vector<Row> rows = plan_rows(args, config);
-  if (std::filesystem::exists(folder / "experiments.csv"))
-    throw ConfigError(folder.string() + ": holds experiments already; choose another --out");
+  if (!args.resume && std::filesystem::exists(folder / "experiments.csv"))
+    throw ConfigError(folder.string() + ": holds experiments already; continue them with --resume, or choose another --out");
   std::filesystem::create_directories(folder);
   int failed = 0, done = 0;
   for (Row& row : rows) {

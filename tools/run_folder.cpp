@@ -4,6 +4,10 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/spdlog.h>
+
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -122,7 +126,10 @@ void RunFolder::open_streams() {
     timing_ = csv("timing.csv", kTimingHeader);
   }
   if (log_config_.jsonl) steps_ = append_to(path_ / "steps.jsonl");
-  log_ = append_to(path_ / "log.txt");
+  log_ = std::make_shared<spdlog::logger>("run", std::make_shared<spdlog::sinks::basic_file_sink_st>((path_ / "log.txt").string()));
+  log_->set_formatter(std::make_unique<spdlog::pattern_formatter>("%Y-%m-%dT%H:%M:%SZ %v", spdlog::pattern_time_type::utc));
+  log_->flush_on(spdlog::level::info);
+  log_->set_error_handler([](const std::string&) {});  // a full disk must not cost the training its console
 }
 
 void RunFolder::rewind(const Config& config, int64_t epoch, int64_t step) {
@@ -161,10 +168,7 @@ void RunFolder::add(const StepRecord& s) {
   steps_ << line.dump() << std::endl;
 }
 
-void RunFolder::log(const std::string& line) {
-  log_.clear();
-  log_ << utc_stamp() << ' ' << line << std::endl;
-}
+void RunFolder::log(const std::string& line) { log_->info("{}", line); }
 
 double RunFolder::seconds_so_far() const {
   std::ifstream in(path_ / "metrics.csv");

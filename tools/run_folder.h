@@ -2,12 +2,17 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "tools/config.h"
 #include "tools/evaluation.h"
+
+namespace spdlog {
+class logger;
+}
 
 namespace tern {
 
@@ -84,7 +89,8 @@ class RunFolder {
 
   std::filesystem::path path_;
   LogConfig log_config_;
-  std::ofstream metrics_, timing_, steps_, log_;
+  std::ofstream metrics_, timing_, steps_;
+  std::shared_ptr<spdlog::logger> log_;
   int lock_ = -1;
 };
 
