@@ -26,6 +26,14 @@ void check_logs(const Workbench& bench, const std::string& run, int epochs, int 
   CHECK(steps == wanted);
 }
 
+/// The columns of metrics.csv that are no measurements are those of an uninterrupted run.
+void check_metrics(const Workbench& bench, const std::string& run, const std::string& straight) {
+  for (const char* column : {"step", "train_loss", "train_acc", "test_loss", "test_acc", "lr"}) {
+    INFO(column);
+    CHECK(csv_column(bench / run / "metrics.csv", column) == csv_column(bench / straight / "metrics.csv", column));
+  }
+}
+
 /// Waits until the run has logged `steps` steps.
 void wait_for_steps(Process& process, const std::filesystem::path& run, size_t steps) {
   while (process.running() && lines_of(read_file(run / "steps.jsonl")).size() < steps)
@@ -128,6 +136,7 @@ TEST_CASE("trainer: SIGTERM and SIGINT in the middle of an epoch lose nothing", 
     CHECK_THAT(resumed.err, HasText("resumed from"));
     CHECK(bench.last_digest(out) == digest);
     check_logs(bench, out, 20, 10);
+    check_metrics(bench, out, "straight");
   }
 }
 
@@ -142,6 +151,29 @@ TEST_CASE("trainer: a second signal ends it at once", "[programs]") {
   const Outcome outcome = process.wait();
   CHECK((outcome.code == 130 || outcome.code == 143));
   CHECK(read_file(bench / "run" / "log.txt").find("stopped by") == std::string::npos);
+}
+
+TEST_CASE("trainer: a kill before the first checkpoint starts anew, with every step logged once", "[programs]") {
+  const Workbench bench;
+  const Args command{"trainer",  "tiny.json",
+                     "--out",    "run",
+                     "--resume", "auto",
+                     "--epochs", "1",
+                     "--set",    "train.lanes=1",
+                     "--set",    "train.micro_batch=1",
+                     "--set",    "checkpoint.every_steps=null"};
+  Process process(command, bench.path());
+  wait_for_steps(process, bench / "run", 3);
+  process.send(SIGKILL);
+  process.wait();
+  if (std::filesystem::exists(bench / "run/checkpoints/last.safetensors")) {
+    WARN("the whole epoch went by before the kill: nothing is tested");
+    return;
+  }
+  const Outcome again = bench.run(command);
+  CHECK(again.code == 0);
+  CHECK_THAT(again.err, HasText("starting at the beginning"));
+  check_logs(bench, "run", 1, 310);
 }
 
 /// TERN_KILLS sets the number of kills, TERN_KILLS_SEED their instants.
@@ -175,6 +207,7 @@ TEST_CASE("trainer: SIGKILL at random instants, then --resume auto, ends in the 
     REQUIRE(last.code == 0);
     CHECK(bench.last_digest(out) == bench.last_digest("straight"));
     check_logs(bench, out, 12, 10);
+    check_metrics(bench, out, "straight");
   }
   CHECK(unfinished > 0);
 }
