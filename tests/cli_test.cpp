@@ -218,11 +218,13 @@ TEST_CASE("cli: evaluate", "[cli]") {
   const EvaluateArgs a = std::get<EvaluateArgs>(
       evaluate_line({"a",     "b",        "--data", "d",         "--split", "train",   "--per-class", "--confusion",
                      "c.csv", "--worst",  "9",      "--compare", "--tta",   "flip",    "--json",      "--model",
-                     "lenet", "--device", "cpu",    "--threads", "2",       "--batch", "64"}));
+                     "lenet", "--device", "cpu",    "--threads", "2",       "--batch", "64",      "--predictions",
+                     "p.csv"}));
   CHECK(a.checkpoints == std::vector<std::string>{"a", "b"});
   CHECK(a.data == "d");
   CHECK((a.train_split && a.per_class && a.compare && a.flip_tta && a.json));
   CHECK(a.confusion == "c.csv");
+  CHECK(a.predictions == "p.csv");
   CHECK(a.worst == 9);
   CHECK(a.model == "lenet");
   CHECK(a.threads == 2);

@@ -266,6 +266,8 @@ EvaluateCommand parse_evaluate(std::span<const char* const> argv) {
   app.add_option("--split", split, "test or train")->capture_default_str();
   app.add_flag("--per-class", args.per_class, "Accuracy of each class");
   app.add_option("--confusion", args.confusion, "Write the confusion matrix")->type_name("FILE.csv");
+  app.add_option("--predictions", args.predictions, "Write picture, label, prediction, probability and loss of each")
+      ->type_name("FILE.csv");
   app.add_option("--worst", args.worst, "List the N worst mistakes")->type_name("N")->check(CLI::Range(0, 1000000));
   app.add_flag("--compare", args.compare, "McNemar's test between the checkpoints");
   app.add_option("--tta", tta, "Test-time augmentation: none or flip")->capture_default_str();

@@ -59,7 +59,8 @@ struct EvaluateArgs {
   std::string data;          ///< folder, "" for the run's own
   bool train_split = false;  ///< --split train
   bool per_class = false;
-  std::string confusion;  ///< CSV file, "" for none
+  std::string confusion;    ///< CSV file, "" for none
+  std::string predictions;  ///< CSV file, "" for none
   int worst = 0;          ///< how many mistakes to list
   bool compare = false;
   bool flip_tta = false;  ///< --tta flip: mean over the picture and its mirror image

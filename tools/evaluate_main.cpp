@@ -127,6 +127,7 @@ ordered_json compare(const std::vector<Checkpoint>& checkpoints, const std::vect
 int run(const EvaluateArgs& args) {
   if (args.compare && args.checkpoints.size() < 2) throw ConfigError("--compare wants two checkpoints or more");
   if (!args.confusion.empty() && args.checkpoints.size() != 1) throw ConfigError("--confusion wants one checkpoint");
+  if (!args.predictions.empty() && args.checkpoints.size() != 1) throw ConfigError("--predictions wants one checkpoint");
   std::vector<Checkpoint> checkpoints;
   for (const std::string& argument : args.checkpoints) checkpoints.push_back(open_checkpoint(argument, args));
   Context::Options options;
@@ -144,6 +145,7 @@ int run(const EvaluateArgs& args) {
     evaluations.push_back(evaluate_checkpoint(context, checkpoint, args, data, *progress));
     const Evaluation& e = evaluations.back();
     if (!args.confusion.empty()) write_confusion_csv(args.confusion, e);
+    if (!args.predictions.empty()) write_predictions_csv(args.predictions, e);
     if (args.json) {
       ordered_json result = {{"checkpoint", checkpoint.label}};
       result.update(ordered_json::parse(evaluation_json(e, split)));

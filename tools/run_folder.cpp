@@ -213,6 +213,17 @@ void write_per_class_csv(const fs::path& path, const Evaluation& evaluation) {
   write_file_atomically(path, text);
 }
 
+void write_predictions_csv(const fs::path& path, const Evaluation& evaluation) {
+  std::string text = "picture,label,predicted,probability,loss\n";
+  for (size_t i = 0; i < evaluation.predictions.size(); ++i) {
+    const Prediction& p = evaluation.predictions[i];
+    const std::string predicted = p.predicted < 0 ? "not a number" : evaluation.classes[static_cast<size_t>(p.predicted)];
+    text += std::to_string(i) + "," + field(evaluation.classes[static_cast<size_t>(p.label)]) + "," + field(predicted) + "," +
+            number(p.probability) + "," + number(p.loss) + "\n";
+  }
+  write_file_atomically(path, text);
+}
+
 void RunFolder::write_evaluation(const Evaluation& evaluation, const std::string& split) {
   write_file_atomically(path_ / "eval.json", evaluation_json(evaluation, split));
   write_confusion_csv(path_ / "confusion.csv", evaluation);

@@ -94,9 +94,11 @@ class RunFolder {
   int lock_ = -1;
 };
 
-/// confusion.csv: a row a class, columns the predictions; per_class.csv: class, pictures, correct, recall, precision.
+/// confusion.csv: a row a class, columns the predictions; per_class.csv: class, pictures, correct, recall, precision;
+/// predictions.csv: picture (its place in the data set, from 0), label, predicted, probability (of that), loss.
 void write_confusion_csv(const std::filesystem::path& path, const Evaluation& evaluation);
 void write_per_class_csv(const std::filesystem::path& path, const Evaluation& evaluation);
+void write_predictions_csv(const std::filesystem::path& path, const Evaluation& evaluation);
 /// eval.json, and what `evaluate --json` prints for one checkpoint.
 std::string evaluation_json(const Evaluation& evaluation, const std::string& split);
 
