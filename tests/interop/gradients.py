@@ -11,8 +11,8 @@ from networks import CifarCnn, LeNet, ResNet18
 
 # In float32 a ReLU's or a max-pool's input within rounding of a tie falls on the other side of it now and then, in
 # tern and in PyTorch alike but seldom in the same step: such a step's error is a hundred times the usual one. The median
-# over some steps compares the arithmetic and not the luck of one step.
-STEPS = 5
+# over some steps compares the arithmetic and not the luck of one step; resnet18 has so many such places that its steps
+# are small, so that most of them are free of it.
 MOST_RATIO = 2.0     # tern's error / PyTorch's
 MOST_SMOOTH = 1e-5   # relative error where nothing can flip
 
@@ -38,14 +38,14 @@ def has_no_gradient(name):
 
 CASES = [
     {"name": "cifar-cnn", "model": {"name": "cifar-cnn", "dropout": 0}, "network": partial(CifarCnn, dropout=0.0),
-     "lanes": 4, "micro_batch": 32, "left_out": has_no_gradient, "trained": 10},
+     "lanes": 4, "micro_batch": 32, "steps": 5, "left_out": has_no_gradient, "trained": 10},
     {"name": "lenet", "model": {"name": "lenet"}, "network": LeNet, "lanes": 4, "micro_batch": 32,
-     "left_out": lambda name: False, "trained": 10},
-    {"name": "resnet18", "model": {"name": "resnet18"}, "network": ResNet18, "lanes": 2, "micro_batch": 8,
-     "left_out": lambda name: False, "trained": None},
+     "steps": 5, "left_out": lambda name: False, "trained": 10},
+    {"name": "resnet18", "model": {"name": "resnet18"}, "network": ResNet18, "lanes": 2, "micro_batch": 2,
+     "steps": 7, "left_out": lambda name: False, "trained": None},
     {"name": "cifar-cnn with GELU and average pooling", "model": {"name": "layers", "layers": layers_of_smooth()},
      "network": partial(CifarCnn, dropout=0.0, activation=nn.GELU, pool=nn.AvgPool2d), "lanes": 4, "micro_batch": 32,
-     "left_out": has_no_gradient, "trained": None, "smooth": True},
+     "steps": 5, "left_out": has_no_gradient, "trained": None, "smooth": True},
 ]
 
 
@@ -69,15 +69,15 @@ def weights_of(setup, case):
 
 
 def errors(setup, case):
-    """For each tensor the relative L2 error of tern's gradient and of PyTorch's in float32: medians over STEPS steps."""
+    """For each tensor the relative L2 error of tern's gradient and of PyTorch's in float32: medians over the steps."""
     lanes, micro_batch = case["lanes"], case["micro_batch"]
     weights = weights_of(setup, case)
     config = setup.config(f"gradients-{case['network_id']}", case["model"], micro_batch, lanes)
     prefix = setup.work / f"gradients-{case['network_id']}"
-    setup.run("interop_gradients", config, weights, prefix, STEPS)
+    setup.run("interop_gradients", config, weights, prefix, case["steps"])
     data = cifar.Pictures(setup.data, cifar.TRAIN_FILES)
     found = {}
-    for step in range(STEPS):
+    for step in range(case["steps"]):
         ours = load_file(f"{prefix}-{step}.safetensors")
         exact, theirs = (torch_gradients(load_checkpoint(weights, case["network"]()), data, step, lanes, micro_batch, t)
                          for t in (torch.float64, torch.float32))
@@ -96,7 +96,7 @@ def run(setup):
     good = True
     for number, case in enumerate(CASES):
         case = {**case, "network_id": number}
-        print(f"\n{case['name']}, {STEPS} steps of {case['lanes']} x {case['micro_batch']} pictures\n")
+        print(f"\n{case['name']}, {case['steps']} steps of {case['lanes']} x {case['micro_batch']} pictures\n")
         print("| tensor | tern | PyTorch | ratio |\n|---|---|---|---|")
         for name, ours, theirs in errors(setup, case):
             holds = ours <= MOST_RATIO * theirs
