@@ -76,7 +76,6 @@ bool Trainer::resume() {
   position_ = load_checkpoint(*file, config_, training_);
   saved_at_ = position_.steps;
   folder_->rewind(config_, position_.epoch, position_.steps);
-  resumed_seconds_ = folder_->seconds_so_far();
   say(format("resumed from %s: epoch %lld, step %lld", file->name().c_str(), static_cast<long long>(position_.epoch + 1),
              static_cast<long long>(position_.step_in_epoch)));
   return true;
@@ -148,7 +147,6 @@ void Trainer::take_step(const data::Batch& batch) {
   ++position_.steps;
   ++position_.step_in_epoch;
   ++steps_this_process_;
-  pictures_this_process_ += outcome.pictures;
   pictures_this_epoch_ += outcome.pictures;
   report_step(outcome);
 }

@@ -71,8 +71,8 @@ class Trainer {
   TrainingStep training_;
   std::optional<CheckpointFolder> checkpoints_;
   TrainingPosition position_;
-  double started_ = 0, epoch_started_ = 0, wait_before_ = 0, resumed_seconds_ = 0;
-  int64_t pictures_this_process_ = 0, steps_this_process_ = 0, pictures_this_epoch_ = 0;
+  double started_ = 0, epoch_started_ = 0, wait_before_ = 0;
+  int64_t steps_this_process_ = 0, pictures_this_epoch_ = 0;
   int64_t saved_at_ = -1;
 };
 

@@ -6,7 +6,7 @@
 #include "core/thread_pool.h"
 #include "kernels/conv2d/geometry.h"
 
-/// The f32 CPU kernels of conv2d's three passes. An element of a result is one chain of fused multiply-adds in an order
+/// The f32 CPU kernels of conv2d's three passes. An element of a result is a sum of chains of fused multiply-adds in an order
 /// that depends on the shapes of a lane alone, so its bits do not depend on threads, batch, tiles or vector width.
 namespace tern {
 
