@@ -382,3 +382,8 @@ TEST_CASE("exit codes follow the error's type", "[config]") {
   CHECK(exit_code_for_signal(2) == ExitCode::interrupted);
   CHECK(exit_code_for_signal(15) == ExitCode::terminated);
 }
+
+TEST_CASE("--set refuses text that is not UTF-8", "[config]") {
+  // Found by the fuzzer: the message about the array's element quoted bytes that JSON cannot hold.
+  CHECK_THAT(message_of("{}", {"m=\"v\"", "m.x\xfe.y=1"}), HasText("--set m.x...: byte 3 is not UTF-8"));
+}

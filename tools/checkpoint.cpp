@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "nn/weights.h"
+#include "tools/json_text.h"
 
 namespace tern {
 namespace {
@@ -74,7 +75,7 @@ void save_checkpoint(const fs::path& path, TrainingStep& training, const Checkpo
                      {"shape", {info.pictures.height, info.pictures.width, info.pictures.channels}}};
   const Metadata metadata = {{"tern.format", std::to_string(kFormatVersion)},
                              {"tern.run", defining_json(info.config)},
-                             {"tern.data", data.dump()},
+                             {"tern.data", json_text(data)},
                              {"tern.position", to_json(info.position).dump()}};
   write_safetensors(path, sources, metadata);
 }

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "tools/config_table.h"
+#include "tools/json_text.h"
 
 namespace tern::config_table {
 namespace {
@@ -28,7 +29,7 @@ void Place::fail_type(const json& got, const std::string& wanted) const {
   } else if (got.is_array()) {
     text = "a list of " + std::to_string(got.size());
   } else {
-    text = got.dump(-1, ' ', false, json::error_handler_t::replace);
+    text = json_text(got);
   }
   if (text.size() > kLongest) {
     size_t cut = kLongest;

@@ -12,6 +12,7 @@
 #include "core/cpu_path.h"
 #include "core/thread_pool.h"
 #include "core/version.h"
+#include "tools/json_text.h"
 
 namespace tern {
 namespace {
@@ -44,7 +45,7 @@ std::string environment_json(const Context& context, std::span<const char* const
       {"system", std::string(system.sysname) + " " + system.release + " " + system.machine},
       {"compiler", __VERSION__},
   };
-  return env.dump(2) + "\n";
+  return json_text(env, 2) + "\n";
 }
 
 void reset_peak_rss() { std::ofstream("/proc/self/clear_refs") << "5"; }

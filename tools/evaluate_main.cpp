@@ -10,6 +10,7 @@
 #include "tools/cli.h"
 #include "tools/data_cifar.h"
 #include "tools/exit_codes.h"
+#include "tools/json_text.h"
 #include "tools/model.h"
 #include "tools/progress.h"
 #include "tools/run_folder.h"
@@ -46,7 +47,7 @@ std::string data_dir_of(const fs::path& file) {
 /// The config of bare weights: from a config file, or a preset's name with the defaults.
 Config config_of_model(const std::string& model) {
   if (model.ends_with(".json")) return load_config(model);
-  return parse_config(ordered_json{{"model", {{"name", model}}}}.dump(), "--model " + model);
+  return parse_config(json_text(ordered_json{{"model", {{"name", model}}}}), "--model " + model);
 }
 
 Checkpoint open_checkpoint(const std::string& argument, const EvaluateArgs& args) {
@@ -162,7 +163,7 @@ int run(const EvaluateArgs& args) {
   if (args.json) {
     ordered_json object = {{"checkpoints", results}};
     if (args.compare) object["compare"] = pairs;
-    std::printf("%s\n", object.dump(2).c_str());
+    std::printf("%s\n", json_text(object, 2).c_str());
   }
   return 0;
 }

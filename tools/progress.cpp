@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "tools/json_text.h"
+
 namespace tern {
 namespace {
 
@@ -87,7 +89,7 @@ class Json final : public Progress {
 
  private:
   static void write(const nlohmann::json& object) {
-    std::fprintf(stderr, "%s\n", object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    std::fprintf(stderr, "%s\n", json_text(object).c_str());
     std::fflush(stderr);
   }
   Throttle throttle_{1};

@@ -16,6 +16,7 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "tools/environment.h"
+#include "tools/json_text.h"
 
 namespace tern {
 namespace {
@@ -165,7 +166,7 @@ void RunFolder::add(const StepRecord& s) {
                        {"lr", s.lr}, {"grad_norm", finite(s.grad_norm)}, {"images_per_s", s.images_per_s}};
   if (s.skipped) line["skipped"] = true;
   steps_.clear();
-  steps_ << line.dump() << std::endl;
+  steps_ << json_text(line) << std::endl;
 }
 
 void RunFolder::log(const std::string& line) { log_->info("{}", line); }
@@ -192,7 +193,7 @@ std::string evaluation_json(const Evaluation& e, const std::string& split) {
   const ordered_json object = {{"split", split}, {"pictures", n}, {"loss", finite(e.loss)}, {"top1", e.top1}, {"top5", e.top5},
                                {"top1_interval95", {interval.low, interval.high}}, {"seconds", e.seconds},
                                {"per_class", classes}, {"confusion", e.confusion()}};
-  return object.dump(2) + "\n";
+  return json_text(object, 2) + "\n";
 }
 
 void write_confusion_csv(const fs::path& path, const Evaluation& evaluation) {
@@ -237,7 +238,7 @@ void RunFolder::write_summary(const RunSummary& s) {
   if (s.best_acc) object["best_acc"] = *s.best_acc;
   if (s.last_acc) object["last_acc"] = *s.last_acc;
   if (!s.stopped_by.empty()) object["stopped_by"] = s.stopped_by;
-  write_file_atomically(path_ / "summary.json", object.dump(2) + "\n");
+  write_file_atomically(path_ / "summary.json", json_text(object, 2) + "\n");
 }
 
 }  // namespace tern
