@@ -1,11 +1,8 @@
 #include "core/allocator.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <cstdlib>
-#include <cstring>
 
+#include "core/device_runtime.h"
 #include "core/error.h"
 
 namespace tern {
@@ -24,31 +21,12 @@ size_t block_size(size_t bytes) {
   return (bytes + grain - 1) / grain * grain;
 }
 
-// Large blocks are mapped, so that trim() really gives them back (malloc would keep them in its heap) and the kernel
-// can use huge pages.
-constexpr size_t kMapped = size_t{1} << 20;
-
-void* system_allocate(size_t bytes) {
-  if (bytes < kMapped) return std::aligned_alloc(Allocator::kAlignment, bytes);
-  void* pointer = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (pointer == MAP_FAILED) return nullptr;
-  madvise(pointer, bytes, MADV_HUGEPAGE);
-  return pointer;
-}
-
-void system_free(void* pointer, size_t bytes) {
-  if (bytes < kMapped)
-    std::free(pointer);
-  else
-    munmap(pointer, bytes);
-}
-
 /// Frees every cached block; returns their bytes.
-size_t release_all(std::map<size_t, std::vector<void*>>& cached) {
+size_t release_all(DeviceRuntime& runtime, std::map<size_t, std::vector<void*>>& cached) {
   size_t released = 0;
   for (auto& [size, blocks] : cached)
     for (void* block : blocks) {
-      system_free(block, size);
+      runtime.release(block, size);
       released += size;
     }
   cached.clear();
@@ -78,15 +56,15 @@ void* Allocator::from_system(size_t bytes, std::string_view tag) {
     // Cached blocks of other sizes may make room.
     for (auto& [size, blocks] : cached_)
       for (; !blocks.empty() && stats_.reserved + bytes > limit_; blocks.pop_back()) {
-        system_free(blocks.back(), size);
+        runtime_.release(blocks.back(), size);
         stats_.reserved -= size;
       }
   }
   const bool fits = limit_ == 0 || stats_.reserved + bytes <= limit_;
-  void* pointer = fits ? system_allocate(bytes) : nullptr;
+  void* pointer = fits ? runtime_.allocate(bytes) : nullptr;
   if (fits && !pointer) {
-    stats_.reserved -= release_all(cached_);
-    pointer = system_allocate(bytes);
+    stats_.reserved -= release_all(runtime_, cached_);
+    pointer = runtime_.allocate(bytes);
   }
   if (!pointer)
     throw OutOfMemory("[allocator] no " + mebibytes(bytes) + " for " + std::string(tag) + " on " + device_.str() + ": " + stats_.str());
@@ -114,7 +92,7 @@ void* Allocator::allocate(size_t bytes, std::string_view tag) {
   }
   ++stats_.allocations;
   live_.emplace(pointer, Live{size, &it->second});
-  if (poison_) std::memset(pointer, 0xff, size);
+  if (poison_) runtime_.fill(pointer, 0xff, size);
   return pointer;
 }
 
@@ -130,7 +108,7 @@ void Allocator::free(void* pointer) {
 
 void Allocator::trim() {
   std::lock_guard lock(mutex_);
-  stats_.reserved -= release_all(cached_);
+  stats_.reserved -= release_all(runtime_, cached_);
 }
 
 void Allocator::reset_peak() {

@@ -11,6 +11,8 @@
 
 namespace tern {
 
+class DeviceRuntime;
+
 /// Bytes of memory by what they are for. `reserved` counts what is held from the system, cached blocks included.
 struct AllocatorStats {
   struct Usage {
@@ -26,12 +28,14 @@ struct AllocatorStats {
 };
 
 /// Caching allocator: freed blocks are kept by size class and handed out again. Thread-safe. Blocks are aligned to
-/// kAlignment bytes. Memory is not zeroed; poison(true) fills every block handed out with NaN bytes (0xff).
+/// kAlignment bytes. On a GPU a freed block may be handed out while queued work still uses it: the one stream keeps the
+/// order. Memory is not zeroed; poison(true) fills every block handed out with NaN bytes (0xff).
 class Allocator {
  public:
   static constexpr size_t kAlignment = 64;
 
-  explicit Allocator(Device device = {}) : device_(device) {}
+  /// Of the runtime's device; `runtime` must outlive it.
+  Allocator(DeviceRuntime& runtime, Device device) : runtime_(runtime), device_(device) {}
   ~Allocator();
   Allocator(const Allocator&) = delete;
   Allocator& operator=(const Allocator&) = delete;
@@ -54,6 +58,7 @@ class Allocator {
   };
   void* from_system(size_t bytes, std::string_view tag);
 
+  DeviceRuntime& runtime_;
   Device device_;
   bool poison_ = false;
   size_t limit_ = 0;

@@ -1,6 +1,6 @@
 #include "core/context.h"
 
-#include "core/error.h"
+#include "core/device_runtime.h"
 #include "core/recorder.h"
 #include "core/tensor.h"
 #include "core/thread_pool.h"
@@ -14,11 +14,10 @@ struct Context::RandomState {
 
 Context::Context(Options options)
     : options_(options),
-      allocator_(options.device),
+      runtime_(make_runtime(options.device)),
+      allocator_(*runtime_, options.device),
       pool_(std::make_unique<ThreadPool>(options.threads)),
       random_(std::make_unique<RandomState>()) {
-  if (options.device.kind != Device::Kind::cpu)
-    throw DeviceError("[context] " + options.device.str() + ": this build of tern computes on the CPU only");
   allocator_.poison(options.poison);
 }
 
@@ -31,9 +30,8 @@ const Tensor& Context::rng_key() {
 
 void Context::set_rng_key(uint64_t seed, uint64_t step) {
   if (!random_->key.defined()) random_->key = Tensor::empty(*this, {2}, DType::i64);
-  int64_t* key = random_->key.data<int64_t>();
-  key[0] = static_cast<int64_t>(seed);
-  key[1] = static_cast<int64_t>(step);
+  const int64_t key[] = {static_cast<int64_t>(seed), static_cast<int64_t>(step)};
+  random_->key.write(std::span<const int64_t>(key));
 }
 
 void Context::enter_phase(std::string_view phase) {

@@ -2,6 +2,8 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
+#include <typeindex>
+#include <unordered_map>
 
 #include "core/allocator.h"
 #include "core/device.h"
@@ -9,6 +11,7 @@
 
 namespace tern {
 
+class DeviceRuntime;
 class Recorder;
 class Tensor;
 class ThreadPool;
@@ -24,6 +27,8 @@ class Context {
     uint64_t seed = 42;
     bool fusion = true;      ///< false: fused ops run as their decomposition
     bool poison = false;     ///< debug: fill memory with NaN before use and after the last use
+    bool graph = true;       ///< false: plans replay op by op also where the device can run a graph
+    bool tf32 = false;       ///< true: f32 products and convolutions may round their operands to TF32 on a GPU
   };
 
   Context() : Context(Options{}) {}
@@ -34,6 +39,7 @@ class Context {
 
   const Options& options() const { return options_; }
   Device device() const { return options_.device; }
+  DeviceRuntime& runtime() { return *runtime_; }
   ThreadPool& pool() { return *pool_; }
   Allocator& allocator() { return allocator_; }
 
@@ -62,6 +68,14 @@ class Context {
   const PhaseClock& clock() const { return clock_; }
   void reset_clock() { clock_.reset(); }
 
+  /// The one T of this context, made as T(context) when it is first asked for: library handles and caches of kernels.
+  template <class T>
+  T& extension() {
+    std::shared_ptr<void>& slot = extensions_[std::type_index(typeid(T))];
+    if (!slot) slot = std::make_shared<T>(*this);
+    return *static_cast<T*>(slot.get());
+  }
+
   Recorder* recorder() const { return recorder_; }
   void set_recorder(Recorder* recorder) { recorder_ = recorder; }
   /// Numbers tape nodes and storages in the order of their making.
@@ -73,9 +87,11 @@ class Context {
  private:
   struct RandomState;
   Options options_;
+  std::unique_ptr<DeviceRuntime> runtime_;
   Allocator allocator_;
   std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<RandomState> random_;
+  std::unordered_map<std::type_index, std::shared_ptr<void>> extensions_;
   PhaseClock clock_;
   Recorder* recorder_ = nullptr;
   bool grad_enabled_ = true;

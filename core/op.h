@@ -63,16 +63,22 @@ class Op {
   virtual Saves saves(GradMask needs) const;
 };
 
-/// Sends run() to the kernel of the device: Self has `void run_cpu(Launch&) const` and, built with CUDA, run_cuda, so a
-/// missing kernel is a compile or link error.
+[[noreturn]] void throw_no_cuda(std::string_view op);
+
+/// Sends run() to the kernel of the device: Self has `void run_cpu(Launch&) const` and `run_cuda`, which hands on to a
+/// function of the op's .cu. A build with CUDA does not link when that is missing; a build without never asks for it.
 template <class Self>
 class OpBase : public Op {
  public:
   void run(Launch& launch) const override {
-#if defined(TERN_CUDA_KERNELS)
-    if (launch.context.device().kind == Device::Kind::cuda) return static_cast<const Self*>(this)->run_cuda(launch);
+    const Self& self = *static_cast<const Self*>(this);
+#if TERN_CUDA
+    if (launch.context.device().kind == Device::Kind::cuda) {
+      if constexpr (requires { self.run_cuda(launch); }) return self.run_cuda(launch);
+      throw_no_cuda(this->name());
+    }
 #endif
-    static_cast<const Self*>(this)->run_cpu(launch);
+    self.run_cpu(launch);
   }
 };
 

@@ -1,10 +1,10 @@
 #include "core/plan.h"
 
 #include <algorithm>
-#include <cstring>
 #include <unordered_map>
 #include <utility>
 
+#include "core/device_runtime.h"
 #include "core/error.h"
 #include "core/memory_plan.h"
 #include "core/op.h"
@@ -126,7 +126,8 @@ class Plan {
     for (size_t i = 0; i < instructions_.size(); ++i) {
       Launch launch{context_, launches_[i].in, launches_[i].out, launches_[i].workspace};
       if (!instructions_[i].phase.empty()) context_.enter_phase(instructions_[i].phase);
-      if (poison && !launch.workspace.empty()) std::memset(launch.workspace.data(), 0xff, launch.workspace.size());
+      if (poison && !launch.workspace.empty())
+        context_.runtime().fill(launch.workspace.data(), 0xff, launch.workspace.size());
       instructions_[i].op->run(launch);
       for (size_t value : instructions_[i].overwritten) values_[value].outside->bump_version();
       if (poison) poison_dead(static_cast<int>(i));
@@ -192,7 +193,8 @@ class Plan {
   void poison_dead(int now) const {
     for (size_t i = 0; i < values_.size(); ++i)
       if (!values_[i].outside && values_[i].lifetime.last == now)
-        std::memset(static_cast<std::byte*>(bound_to_->data()) + layout_.offsets[i], 0xff, values_[i].lifetime.bytes);
+        context_.runtime().fill(static_cast<std::byte*>(bound_to_->data()) + layout_.offsets[i], 0xff,
+                                values_[i].lifetime.bytes);
   }
 
   Context& context_;

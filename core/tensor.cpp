@@ -1,8 +1,7 @@
 #include "core/tensor.h"
 
-#include <cstring>
-
 #include "core/basic_ops.h"
+#include "core/device_runtime.h"
 #include "core/error.h"
 #include "core/tensor_impl.h"
 
@@ -35,21 +34,22 @@ Tensor Tensor::arange(Context& context, int64_t count, DType dtype) {
   Tensor result = empty(context, {count}, dtype);
   dispatch_all(dtype, [&](auto t) {
     using T = decltype(t);
-    for (int64_t i = 0; i < count; ++i) {
+    std::vector<T> values(static_cast<size_t>(count));
+    for (size_t i = 0; i < values.size(); ++i) {
       if constexpr (sizeof(T) == 2)
-        result.data<T>()[i] = T(static_cast<float>(i));
+        values[i] = T(static_cast<float>(i));
       else
-        result.data<T>()[i] = static_cast<T>(i);
+        values[i] = static_cast<T>(i);
     }
+    result.write(std::span<const T>(values));
   });
   return result;
 }
 
 Tensor Tensor::from_raw(Context& context, const Spec& spec, const void* values, size_t count) {
-  if (static_cast<size_t>(spec.numel()) != count)
-    throw ShapeError("[tensor] " + spec.str() + " wants " + std::to_string(spec.numel()) + " values, got " + std::to_string(count));
   Tensor result = empty(context, spec.shape, spec.dtype);
-  if (count != 0) std::memcpy(result.raw(), values, spec.bytes());
+  result.check_count(count);
+  result.write_bytes(values);
   return result;
 }
 
@@ -69,21 +69,35 @@ void Tensor::check_dtype(DType wanted) const {
     throw DTypeError("[tensor] is " + std::string(name_of(dtype())) + ", read as " + std::string(name_of(wanted)));
 }
 
-void Tensor::check_host_read() const {
+void Tensor::check_on_host() const {
+  if (context().device().kind != Device::Kind::cpu)
+    throw DeviceError("[tensor] " + spec().str() + " is on " + context().device().str() + ", where the host cannot reach it");
+}
+
+void Tensor::check_count(size_t count) const {
+  if (static_cast<size_t>(numel()) != count)
+    throw ShapeError("[tensor] " + spec().str() + " wants " + std::to_string(numel()) + " values, got " + std::to_string(count));
+}
+
+void Tensor::read_bytes(void* to) const {
   if (context().recorder())
     throw AutogradError("[tensor] a value is read while a step is being recorded: it would be frozen into the plan; "
                         "return the tensor from the step and read it afterwards");
+  context().runtime().copy_out(to, raw(), bytes());
 }
 
+void Tensor::write_bytes(const void* from) const { context().runtime().copy_in(raw(), from, bytes()); }
+
 double Tensor::item() const {
-  check_host_read();
   if (numel() != 1) throw ShapeError("[item] wants one element, got " + spec().str());
   return dispatch_all(dtype(), [&](auto t) {
     using T = decltype(t);
+    T value;
+    read_bytes(&value);
     if constexpr (sizeof(T) == 2)
-      return static_cast<double>(static_cast<float>(*data<T>()));
+      return static_cast<double>(static_cast<float>(value));
     else
-      return static_cast<double>(*data<T>());
+      return static_cast<double>(value);
   });
 }
 

@@ -48,14 +48,16 @@ class Tensor {
   int64_t numel() const { return shape().numel(); }
   size_t bytes() const { return spec().bytes(); }
 
-  /// The elements. Throws DTypeError when T is not the dtype. For kernels and for host code outside a recording.
+  /// The elements, where they are: on a GPU the host cannot read them. Throws DTypeError when T is not the dtype.
   template <class T>
   T* data() const {
     check_dtype(dtype_of<T>);
     return static_cast<T*>(raw());
   }
+  /// The elements of a tensor in the host's memory. Throws DeviceError for one that is not.
   template <class T>
   std::span<T> span() const {
+    check_on_host();
     return {data<T>(), static_cast<size_t>(numel())};
   }
   void* raw() const;
@@ -65,9 +67,22 @@ class Tensor {
   /// Host copy. Throws AutogradError while a plan is recorded: the value would be frozen into the plan.
   template <class T>
   std::vector<T> to_vector() const {
-    check_host_read();
-    return {data<T>(), data<T>() + numel()};
+    check_dtype(dtype_of<T>);
+    std::vector<T> values(static_cast<size_t>(numel()));
+    read_bytes(values.data());
+    return values;
   }
+  /// The same of bytes() raw bytes.
+  void read_bytes(void* to) const;
+  /// Overwrites the elements from the host's memory; not on the tape and not part of a recording. Throws ShapeError
+  /// when the number of values is not numel().
+  template <class T>
+  void write(std::span<const T> values) const {
+    check_dtype(dtype_of<T>);
+    check_count(values.size());
+    write_bytes(values.data());
+  }
+  void write_bytes(const void* from) const;
   /// The one element as a double. Throws ShapeError when there are more; AutogradError while a plan is recorded.
   double item() const;
   /// Overwrites the elements with those of `source` (same spec). Not on the tape.
@@ -93,7 +108,8 @@ class Tensor {
   friend struct TapeAccess;
   static Tensor from_raw(Context& context, const Spec& spec, const void* values, size_t count);
   void check_dtype(DType wanted) const;
-  void check_host_read() const;
+  void check_on_host() const;
+  void check_count(size_t count) const;
   std::shared_ptr<TensorImpl> impl_;
 };
 

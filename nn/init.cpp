@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <numbers>
+#include <vector>
 
 #include "core/error.h"
 #include "core/rng.h"
@@ -20,9 +21,9 @@ Fans fans_of(const Shape& shape) {
 
 template <class Draw>
 void fill(const Tensor& tensor, uint64_t seed, size_t index, const Draw& draw) {
-  float* data = tensor.data<float>();
-  for (int64_t i = 0; i < tensor.numel(); ++i)
-    data[i] = static_cast<float>(draw(random4({seed, index, static_cast<uint64_t>(i), kRngInit})));
+  std::vector<float> values(static_cast<size_t>(tensor.numel()));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(draw(random4({seed, index, i, kRngInit})));
+  tensor.write(std::span<const float>(values));
 }
 
 void fill_uniform(const Tensor& tensor, uint64_t seed, size_t index, double bound) {
@@ -37,7 +38,8 @@ void fill_normal(const Tensor& tensor, uint64_t seed, size_t index, double devia
 }
 
 void fill_constant(const Tensor& tensor, float value) {
-  for (float& element : tensor.span<float>()) element = value;
+  const std::vector<float> values(static_cast<size_t>(tensor.numel()), value);
+  tensor.write(std::span<const float>(values));
 }
 
 void initialize_weight(const Tensor& tensor, uint64_t seed, size_t index, InitScheme scheme) {

@@ -116,6 +116,15 @@ TensorSource tensor_source(std::string name, Spec spec, std::span<const std::byt
   return {std::move(name), std::move(spec), [bytes] { return bytes; }};
 }
 
+TensorSource tensor_source(std::string name, const Tensor& tensor) {
+  auto buffer = std::make_shared<std::vector<std::byte>>();
+  return {std::move(name), tensor.spec(), [tensor, buffer]() -> std::span<const std::byte> {
+            buffer->resize(tensor.bytes());
+            tensor.read_bytes(buffer->data());
+            return *buffer;
+          }};
+}
+
 void write_safetensors(const std::filesystem::path& path, std::span<const TensorSource> tensors,
                        const Metadata& metadata, AtomicFileOptions options) {
   check_strings(path, tensors, metadata);

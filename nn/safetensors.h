@@ -13,6 +13,7 @@
 #include "core/atomic_file.h"
 #include "core/mapped_file.h"
 #include "core/shape.h"
+#include "core/tensor.h"
 
 namespace tern {
 
@@ -78,6 +79,8 @@ struct TensorSource {
 
 /// A source for bytes that lie ready, row-major.
 TensorSource tensor_source(std::string name, Spec spec, std::span<const std::byte> bytes);
+/// A source for a tensor on any device, read when its turn comes.
+TensorSource tensor_source(std::string name, const Tensor& tensor);
 
 /// Writes a safetensors file atomically and durably (see AtomicFile); a durable one is read back and compared before it
 /// gets its name. Tensors are ordered by element size, largest first, then by name, so that each is aligned and equal

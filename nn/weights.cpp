@@ -37,8 +37,6 @@ void for_filter(const Shape& krsc, const Copy& copy) {
       for (int64_t c = 0; c < channels; ++c) copy((k * window + rs) * channels + c, (k * channels + c) * window + rs);
 }
 
-std::span<const std::byte> as_bytes_of(const Tensor& tensor) { return {static_cast<const std::byte*>(tensor.raw()), tensor.bytes()}; }
-
 /// The file's elements as f32, in the file's layout.
 std::vector<float> read_floats(const TensorEntry& entry, std::span<const std::byte> bytes) {
   std::vector<float> values(static_cast<size_t>(entry.spec.numel()));
@@ -56,15 +54,17 @@ std::vector<float> read_floats(const TensorEntry& entry, std::span<const std::by
 void load_tensor(const Stored& stored, const TensorEntry& entry, std::span<const std::byte> bytes) {
   Tensor& tensor = *stored.tensor;
   if (tensor.dtype() != DType::f32) {
-    std::memcpy(tensor.raw(), bytes.data(), bytes.size());
+    tensor.write_bytes(bytes.data());
     return;
   }
-  const std::vector<float> values = read_floats(entry, bytes);
-  float* data = tensor.data<float>();
-  if (stored.filter)
-    for_filter(tensor.shape(), [&](int64_t krsc, int64_t oihw) { data[krsc] = values[static_cast<size_t>(oihw)]; });
-  else
-    std::ranges::copy(values, data);
+  std::vector<float> values = read_floats(entry, bytes);
+  if (stored.filter) {
+    const std::vector<float> oihw_values = values;
+    for_filter(tensor.shape(), [&](int64_t krsc, int64_t oihw) {
+      values[static_cast<size_t>(krsc)] = oihw_values[static_cast<size_t>(oihw)];
+    });
+  }
+  tensor.write(std::span<const float>(values));
 }
 
 std::string list(const std::vector<std::string>& names) {
@@ -107,11 +107,16 @@ std::vector<TensorSource> weight_sources(Module& network) {
   std::vector<TensorSource> sources;
   auto buffer = std::make_shared<std::vector<float>>();  // one filter at a time, shared by all sources
   for (const Stored& s : stored_tensors(network)) {
+    if (!s.filter) {
+      sources.push_back(tensor_source(s.name, *s.tensor));
+      continue;
+    }
     sources.push_back({s.name, s.file_spec(), [s, buffer]() -> std::span<const std::byte> {
-                         if (!s.filter) return as_bytes_of(*s.tensor);
-                         const float* data = s.tensor->data<float>();
-                         buffer->resize(static_cast<size_t>(s.tensor->numel()));
-                         for_filter(s.tensor->shape(), [&](int64_t krsc, int64_t oihw) { (*buffer)[static_cast<size_t>(oihw)] = data[krsc]; });
+                         const std::vector<float> data = s.tensor->to_vector<float>();
+                         buffer->resize(data.size());
+                         for_filter(s.tensor->shape(), [&](int64_t krsc, int64_t oihw) {
+                           (*buffer)[static_cast<size_t>(oihw)] = data[static_cast<size_t>(krsc)];
+                         });
                          return std::as_bytes(std::span<const float>(*buffer));
                        }});
   }

@@ -5,6 +5,7 @@
 
 #include "core/autograd.h"
 #include "core/basic_ops.h"
+#include "core/device_runtime.h"
 #include "core/error.h"
 #include "core/lanes.h"
 #include "core/memory_plan.h"
@@ -71,7 +72,8 @@ TEST_CASE("lanes: the tree splits at the largest power of two below n", "[core]"
 }
 
 TEST_CASE("allocator: caches blocks and counts by tag", "[core]") {
-  Allocator allocator;
+  const auto runtime = make_runtime({});
+  Allocator allocator(*runtime, {});
   void* a = allocator.allocate(1000, "activations");
   CHECK(reinterpret_cast<uintptr_t>(a) % Allocator::kAlignment == 0);
   CHECK(allocator.stats().by_tag.at("activations").current >= 1000);
@@ -89,7 +91,8 @@ TEST_CASE("allocator: caches blocks and counts by tag", "[core]") {
 }
 
 TEST_CASE("allocator: out of memory lists what holds it, and cached blocks make room first", "[core]") {
-  Allocator allocator;
+  const auto runtime = make_runtime({});
+  Allocator allocator(*runtime, {});
   allocator.set_limit(4 << 20);
   void* held = allocator.allocate(2 << 20, "weights");
   void* cached = allocator.allocate(1 << 20, "scratch");

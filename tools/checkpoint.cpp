@@ -51,8 +51,6 @@ const std::string& metadata_at(const SafetensorsFile& file, const std::string& k
   return it->second;
 }
 
-std::span<const std::byte> bytes_of(const Tensor& tensor) { return {static_cast<const std::byte*>(tensor.raw()), tensor.bytes()}; }
-
 /// Gives `path` the content of `source` in one step: a hard link under another name, renamed.
 void link_to(const fs::path& source, const fs::path& path) {
   const fs::path temporary = path.string() + ".tmp";
@@ -70,7 +68,7 @@ const std::vector<std::string> kTrainingTensors = {"optimizer.", "ema"};
 
 void save_checkpoint(const fs::path& path, TrainingStep& training, const CheckpointInfo& info) {
   std::vector<TensorSource> sources = nn::weight_sources(training.network());
-  for (const StateTensor& s : training.state()) sources.push_back(tensor_source(s.name, s.tensor.spec(), bytes_of(s.tensor)));
+  for (const StateTensor& s : training.state()) sources.push_back(tensor_source(s.name, s.tensor));
   const json data = {{"name", info.data_name}, {"classes", info.classes},
                      {"shape", {info.pictures.height, info.pictures.width, info.pictures.channels}}};
   const Metadata metadata = {{"tern.format", std::to_string(kFormatVersion)},
@@ -124,7 +122,7 @@ TrainingPosition load_checkpoint(const SafetensorsFile& file, const Config& conf
   nn::load_weights(training.network(), file, kTrainingTensors);
   for (const StateTensor& s : state) {
     const auto bytes = file.bytes(file.at(s.name));
-    std::memcpy(s.tensor.raw(), bytes.data(), bytes.size());
+    s.tensor.write_bytes(bytes.data());
   }
   training.set_steps(info.position.steps);
   return info.position;

@@ -47,7 +47,7 @@ std::vector<Part> parts_of(const OptimConfig& group, const std::vector<Segment>&
 }
 
 bool all_finite(const Tensor& tensor) {
-  return std::ranges::all_of(tensor.span<float>(), [](float value) { return std::isfinite(value); });
+  return std::ranges::all_of(tensor.to_vector<float>(), [](float value) { return std::isfinite(value); });
 }
 
 }  // namespace
@@ -166,7 +166,8 @@ std::vector<Tensor> TrainingStep::run_lanes(const data::Batch& batch, StepOutcom
 
 void TrainingStep::set_rates() {
   for (Group& group : groups_) {
-    *group.lr.data<double>() = group.schedule->at(steps_);
+    const double rate = group.schedule->at(steps_);
+    group.lr.write(std::span<const double>(&rate, 1));
     if (group.frozen_from == steps_) update_->reset();  // the recorded update still moves it
   }
 }
