@@ -1,5 +1,7 @@
 #include "core/parameter_store.h"
 
+#include <utility>
+
 #include "core/error.h"
 #include "core/storage.h"
 
@@ -8,7 +10,7 @@ namespace {
 constexpr int64_t kPad = 16;  // elements: every view starts on its own 64-byte line
 }
 
-ParameterStore::ParameterStore(Context& context, std::span<const Parameter> parameters) {
+ParameterStore::ParameterStore(Context& context, std::span<const Parameter> parameters, DType pass_dtype) {
   int64_t total = 0;
   for (const Parameter& parameter : parameters) {
     const Spec& spec = parameter.tensor->spec();
@@ -25,13 +27,32 @@ ParameterStore::ParameterStore(Context& context, std::span<const Parameter> para
     MemoryTag tag(context, "gradients");
     grads = Tensor::zeros(context, {total});
   }
+  if (pass_dtype != DType::f32) {
+    MemoryTag tag(context, "parameters");
+    weights = Tensor::zeros(context, {total}, pass_dtype);
+  }
   for (size_t i = 0; i < parameters.size(); ++i) {
     Tensor& handle = *parameters[i].tensor;
     const bool trained = handle.requires_grad();
     Tensor part = view(master, segments_[i]);
     part.copy_from(handle);
     handle = part.set_requires_grad(trained);
+    handles_.push_back(&handle);
+    if (!weights.defined()) continue;
+    const ParamKind kind = segments_[i].kind;
+    const bool is_norm = kind == ParamKind::norm_weight || kind == ParamKind::norm_bias;
+    pass_handles_.push_back(is_norm ? handle : view(weights, segments_[i]).set_requires_grad(trained));
   }
+}
+
+std::vector<Tensor> ParameterStore::handles() const {
+  std::vector<Tensor> handles;
+  for (const Tensor* handle : handles_) handles.push_back(*handle);
+  return handles;
+}
+
+void PassWeights::exchange() {
+  for (size_t i = 0; i < store_.pass_handles_.size(); ++i) std::swap(*store_.handles_[i], store_.pass_handles_[i]);
 }
 
 Tensor ParameterStore::view(const Tensor& flat, const Segment& segment) const {

@@ -30,20 +30,43 @@ struct Segment {
 
 /// All parameters in one flat f32 tensor, gradients in another: one optimizer kernel, one message (D2, D5). Making it
 /// copies the parameters' values into the arena and turns the modules' handles into views of it.
+///
+/// For mixed precision there is a third arena: `weights`, the parameters rounded to f16 or bf16. The modules' handles are
+/// views of master all the same, except while a PassWeights lives. Ref: Micikevicius et al. 2018, arXiv:1710.03740.
 class ParameterStore {
  public:
-  /// Throws DTypeError for parameters that are not f32.
-  ParameterStore(Context& context, std::span<const Parameter> parameters);
+  /// Throws DTypeError for parameters that are not f32. `weights` are undefined contents until they are first rounded.
+  ParameterStore(Context& context, std::span<const Parameter> parameters, DType pass_dtype = DType::f32);
 
-  Tensor master;  ///< f32 [size()]
-  Tensor grads;   ///< f32 [size()]
+  Tensor master;   ///< f32 [size()]
+  Tensor grads;    ///< f32 [size()]
+  Tensor weights;  ///< f16 or bf16 [size()]: master rounded, kept by the optimizers; undefined with f32
   int64_t size() const { return master.numel(); }
   const std::vector<Segment>& segments() const { return segments_; }
   /// A segment's part of a flat tensor laid out like master, in the parameter's shape.
   Tensor view(const Tensor& flat, const Segment& segment) const;
 
+  /// The modules' handles, one a segment: what gradients are taken of.
+  std::vector<Tensor> handles() const;
+
  private:
+  friend class PassWeights;
   std::vector<Segment> segments_;
+  std::vector<Tensor*> handles_;      // the modules' own
+  std::vector<Tensor> pass_handles_;  // views of weights, of master for norms; empty with f32
+};
+
+/// Gives the modules the 16-bit weights to compute with while it lives; norms keep f32. Nothing changes with f32.
+class PassWeights {
+ public:
+  explicit PassWeights(ParameterStore& store) : store_(store) { exchange(); }
+  ~PassWeights() { exchange(); }
+  PassWeights(const PassWeights&) = delete;
+  PassWeights& operator=(const PassWeights&) = delete;
+
+ private:
+  void exchange();
+  ParameterStore& store_;
 };
 
 }  // namespace tern

@@ -122,6 +122,32 @@ class Plan {
       if (inputs[i].raw() == inputs_[i].raw()) continue;
       inputs_[i].copy_from(inputs[i]);
     }
+    if (context_.options().graph && !graph_) graph_ = context_.runtime().capture([this] { run_instructions(); });
+    if (graph_) {
+      // The clock of the host sees a graph as one piece: its time is booked under the first phase.
+      if (!instructions_.empty() && !instructions_[0].phase.empty()) context_.enter_phase(instructions_[0].phase);
+      graph_->launch();
+    } else {
+      run_instructions();
+    }
+    for (const Instruction& instruction : instructions_)
+      for (size_t value : instruction.overwritten) values_[value].outside->bump_version();
+    return outputs_;
+  }
+
+  PlanStats stats() const {
+    PlanStats stats = stats_;
+    stats.graph_nodes = graph_ ? graph_->nodes() : 0;
+    return stats;
+  }
+
+ private:
+  struct Bound {
+    std::vector<Tensor> in, out;
+    std::span<std::byte> workspace;
+  };
+
+  void run_instructions() {
     const bool poison = context_.options().poison;
     for (size_t i = 0; i < instructions_.size(); ++i) {
       Launch launch{context_, launches_[i].in, launches_[i].out, launches_[i].workspace};
@@ -129,19 +155,9 @@ class Plan {
       if (poison && !launch.workspace.empty())
         context_.runtime().fill(launch.workspace.data(), 0xff, launch.workspace.size());
       instructions_[i].op->run(launch);
-      for (size_t value : instructions_[i].overwritten) values_[value].outside->bump_version();
       if (poison) poison_dead(static_cast<int>(i));
     }
-    return outputs_;
   }
-
-  PlanStats stats() const { return stats_; }
-
- private:
-  struct Bound {
-    std::vector<Tensor> in, out;
-    std::span<std::byte> workspace;
-  };
 
   /// A tensor made in the step and kept outside would not be updated by replays.
   void refuse_escapes() const {
@@ -163,7 +179,7 @@ class Plan {
     for (size_t i = 0; i < instructions_.size(); ++i)
       lifetimes.push_back({instructions_[i].workspace, static_cast<int>(i), static_cast<int>(i)});
     layout_ = plan_memory(lifetimes, reuse);
-    stats_ = {static_cast<int>(instructions_.size()), layout_.bytes, plan_memory(lifetimes, false).bytes};
+    stats_ = {static_cast<int>(instructions_.size()), layout_.bytes, plan_memory(lifetimes, false).bytes, 0};
   }
 
   Tensor bind(const Ref& ref, const std::shared_ptr<Storage>& arena) {
@@ -176,6 +192,7 @@ class Plan {
     const std::shared_ptr<Storage>& arena = arena_->reserve(layout_.bytes);
     if (bound_to_ == arena) return;
     bound_to_ = arena;
+    graph_.reset();  // it works on the old arena
     launches_.clear();
     outputs_.clear();
     for (size_t i = 0; i < instructions_.size(); ++i) {
@@ -207,6 +224,7 @@ class Plan {
   PlanStats stats_;
   std::shared_ptr<Storage> bound_to_;
   std::vector<Bound> launches_;
+  std::unique_ptr<DeviceGraph> graph_;  // the instructions on the bound arena; null: they are run one by one
 };
 
 /// What a plan depends on besides tensor values.
@@ -232,7 +250,8 @@ size_t Arena::bytes() const { return storage_ ? storage_->bytes() : 0; }
 
 std::string PlanStats::str() const {
   return std::to_string(instructions) + " ops, arena " + std::to_string(arena_bytes >> 10) + " KiB (" +
-         std::to_string(unplanned_bytes >> 10) + " KiB without reuse)";
+         std::to_string(unplanned_bytes >> 10) + " KiB without reuse)" +
+         (graph_nodes > 0 ? ", graph of " + std::to_string(graph_nodes) + " nodes" : "");
 }
 
 struct CompiledStep::Impl {

@@ -73,7 +73,7 @@ class CudaRuntime final : public DeviceRuntime {
     std::byte* memory;
     CudaEvent done;  ///< the copy that used it last
   };
-  static constexpr size_t kStages = 4, kStageBytes = size_t{4} << 20;
+  static constexpr size_t kStages = 16, kStageBytes = size_t{1} << 20;
   int index_;
   int multiprocessors_ = 0;
   CudaStream stream_;

@@ -12,15 +12,32 @@ double uniform(uint64_t seed, uint64_t input, int64_t i) {
   return (static_cast<double>(r.v[0]) + static_cast<double>(r.v[1]) * 0x1p-32) * 0x1p-32;
 }
 
+/// Overwrites a tensor on any device with value(0), value(1), ... rounded to its dtype.
+template <class Value>
+void write_values(const Tensor& tensor, const Value& value) {
+  dispatch_all(tensor.dtype(), [&](auto t) {
+    using T = decltype(t);
+    std::vector<T> values(static_cast<size_t>(tensor.numel()));
+    for (size_t i = 0; i < values.size(); ++i) {
+      const double v = value(static_cast<int64_t>(i));
+      if constexpr (sizeof(T) == 2)
+        values[i] = T(static_cast<float>(v));
+      else
+        values[i] = static_cast<T>(v);
+    }
+    tensor.write(std::span<const T>(values));
+  });
+}
+
 }  // namespace
 
 double value_at(const Tensor& tensor, int64_t i) {
   return dispatch_all(tensor.dtype(), [&](auto t) {
     using T = decltype(t);
     if constexpr (sizeof(T) == 2)
-      return static_cast<double>(static_cast<float>(tensor.data<T>()[i]));
+      return static_cast<double>(static_cast<float>(tensor.span<T>()[static_cast<size_t>(i)]));
     else
-      return static_cast<double>(tensor.data<T>()[i]);
+      return static_cast<double>(tensor.span<T>()[static_cast<size_t>(i)]);
   });
 }
 
@@ -28,9 +45,9 @@ void set_value(const Tensor& tensor, int64_t i, double value) {
   dispatch_all(tensor.dtype(), [&](auto t) {
     using T = decltype(t);
     if constexpr (sizeof(T) == 2)
-      tensor.data<T>()[i] = T(static_cast<float>(value));
+      tensor.span<T>()[static_cast<size_t>(i)] = T(static_cast<float>(value));
     else
-      tensor.data<T>()[i] = static_cast<T>(value);
+      tensor.span<T>()[static_cast<size_t>(i)] = static_cast<T>(value);
   });
 }
 
@@ -38,11 +55,11 @@ Tensors make_inputs(Context& context, const std::vector<Input>& inputs, DType dt
   Tensors tensors;
   for (const Input& input : inputs) {
     Tensor tensor = Tensor::empty(context, input.shape, input.floating ? dtype : input.fixed);
-    for (int64_t i = 0; i < tensor.numel(); ++i) {
-      const double u = uniform(seed, tensors.size(), i);
-      const double value = input.low + u * (input.high - input.low);
-      set_value(tensor, i, is_floating(tensor.dtype()) ? value : std::floor(value));
-    }
+    const bool whole = !is_floating(tensor.dtype());
+    write_values(tensor, [&](int64_t i) {
+      const double value = input.low + uniform(seed, tensors.size(), i) * (input.high - input.low);
+      return whole ? std::floor(value) : value;
+    });
     if (input.floating && input.differentiable) tensor.set_requires_grad();
     tensors.push_back(tensor);
   }
@@ -53,7 +70,16 @@ std::vector<Array> arrays_of(std::span<const Tensor> tensors) {
   std::vector<Array> arrays;
   for (const Tensor& tensor : tensors) {
     Array array{tensor.shape(), std::vector<double>(static_cast<size_t>(tensor.numel()))};
-    for (int64_t i = 0; i < tensor.numel(); ++i) array[i] = value_at(tensor, i);
+    dispatch_all(tensor.dtype(), [&](auto t) {
+      using T = decltype(t);
+      const std::vector<T> values = tensor.to_vector<T>();
+      for (size_t i = 0; i < values.size(); ++i) {
+        if constexpr (sizeof(T) == 2)
+          array.values[i] = static_cast<double>(static_cast<float>(values[i]));
+        else
+          array.values[i] = static_cast<double>(values[i]);
+      }
+    });
     arrays.push_back(std::move(array));
   }
   return arrays;
@@ -71,7 +97,7 @@ Seeded seed_outputs(const Tensors& outputs, uint64_t seed) {
   for (const Tensor& output : outputs) {
     if (!output.requires_grad()) continue;
     Tensor r = Tensor::empty(output.context(), output.shape(), output.dtype());
-    for (int64_t i = 0; i < r.numel(); ++i) set_value(r, i, 2 * uniform(seed, 1000 + seeded.seeds.size(), i) - 1);
+    write_values(r, [&](int64_t i) { return 2 * uniform(seed, 1000 + seeded.seeds.size(), i) - 1; });
     seeded.outputs.push_back(output);
     seeded.seeds.push_back(r);
   }

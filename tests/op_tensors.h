@@ -10,7 +10,7 @@ namespace tern::testing {
 
 using Tensors = std::vector<Tensor>;
 
-/// An element of any dtype as a double, and back (rounded to the dtype).
+/// An element of any dtype as a double, and back (rounded to the dtype); on the CPU only.
 double value_at(const Tensor& tensor, int64_t i);
 void set_value(const Tensor& tensor, int64_t i, double value);
 

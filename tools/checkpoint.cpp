@@ -64,7 +64,7 @@ void link_to(const fs::path& source, const fs::path& path) {
 
 }  // namespace
 
-const std::vector<std::string> kTrainingTensors = {"optimizer.", "ema"};
+const std::vector<std::string> kTrainingTensors = {"optimizer.", "ema", "loss_scale."};
 
 void save_checkpoint(const fs::path& path, TrainingStep& training, const CheckpointInfo& info) {
   std::vector<TensorSource> sources = nn::weight_sources(training.network());
@@ -124,6 +124,7 @@ TrainingPosition load_checkpoint(const SafetensorsFile& file, const Config& conf
     const auto bytes = file.bytes(file.at(s.name));
     s.tensor.write_bytes(bytes.data());
   }
+  training.weights_changed();
   training.set_steps(info.position.steps);
   return info.position;
 }

@@ -71,14 +71,14 @@ Evaluation evaluate(Context& context, nn::Module& network, const data::DatasetPt
   const auto classes = static_cast<int64_t>(data->classes().size());
   const auto& mean = options.normalize.mean;
   const auto& std = options.normalize.std;
-  const NormalizeImages normalization{.mean = {mean.begin(), mean.end()}, .std = {std.begin(), std.end()}};
+  const NormalizeImages normalization{.mean = {mean.begin(), mean.end()}, .std = {std.begin(), std.end()}, .dtype = options.dtype};
   CompiledStep step = compile(
       context,
       [&](std::span<const Tensor> in) {
         const Tensor x = normalize_images(in[0], normalization);
-        const Tensor logits = network(x);
+        const Tensor logits = cast(network(x), DType::f32);
         if (options.tta == TestTimeAugmentation::none) return std::vector<Tensor>{logits};
-        return std::vector<Tensor>{mul(add(logits, network(flip(x, {2}))), 0.5)};
+        return std::vector<Tensor>{mul(add(logits, cast(network(flip(x, {2})), DType::f32)), 0.5)};
       },
       {.plan = options.plan, .arena = options.arena});
 

@@ -22,6 +22,7 @@ struct EvaluationOptions {
   int64_t batch = 128;
   int loader_threads = 1;
   TestTimeAugmentation tta = TestTimeAugmentation::none;
+  DType dtype = DType::f32;  ///< of the pictures that the network is given; its weights must go with it
   bool plan = true;
   std::shared_ptr<Arena> arena = {};  ///< shared with a training's plans; null: one of its own
   std::function<void(int64_t done, int64_t total)> progress = {};

@@ -125,7 +125,7 @@ int run_experiments(const TrainArgs& args, const Config& config, const std::file
   int failed = 0, done = 0;
   for (Row& row : rows) {
     progress.message(row.label + " (" + std::to_string(++done) + " of " + std::to_string(rows.size()) + ")");
-    SessionOptions options{.trainer = trainer_options(args), .fusion = args.fusion, .poison = args.poison, .folder = folder / row.label,
+    SessionOptions options{.trainer = trainer_options(args), .fusion = args.fusion, .graph = args.graph, .poison = args.poison, .folder = folder / row.label,
                            .start = args.resume ? SessionOptions::Start::resume_if_there : SessionOptions::Start::fresh,
                            .overfit_batches = args.overfit_batches, .argv = argv};
     reset_peak_rss();

@@ -54,13 +54,21 @@ TrainerOptions trainer_options(const TrainArgs& args) {
 
 Device choose_device(const RunConfig& run) {
   const std::optional<Device> wanted = parse_device(run.device);
-  const Device device = wanted.value_or(Device{});
-  if (device.kind == Device::Kind::cuda) {
-    const CudaDevices found = cuda_devices();
-    throw DeviceError("device " + run.device + ": " +
-                      (found.devices.empty() ? found.reason : "this version of tern trains on the CPU only"));
+  if (wanted && wanted->kind == Device::Kind::cpu) return *wanted;
+  const CudaDevices found = cuda_devices();
+  if (!wanted) {
+    for (const CudaDevice& device : found.devices)
+      if (device.problem.empty()) return {Device::Kind::cuda, device.index};
+    return {};
   }
-  return device;
+  if (!found.reason.empty()) throw DeviceError("device " + run.device + ": " + found.reason);
+  const auto index = static_cast<size_t>(wanted->index);
+  if (index >= found.devices.size())
+    throw DeviceError("device " + run.device + ": this machine has " + std::to_string(found.devices.size()) +
+                      " GPUs, counted from 0");
+  const CudaDevice& device = found.devices[index];
+  if (!device.problem.empty()) throw DeviceError("device " + run.device + ": " + device.name + ": " + device.problem);
+  return *wanted;
 }
 
 TrainerResult run_session(const Config& given, const SessionOptions& options, Progress& progress) {
@@ -72,6 +80,8 @@ TrainerResult run_session(const Config& given, const SessionOptions& options, Pr
   context_options.seed = config.run.seed;
   context_options.fusion = options.fusion;
   context_options.poison = options.poison;
+  context_options.graph = options.graph;
+  context_options.tf32 = config.run.precision == Precision::tf32;
   Context context(context_options);
 
   make_synthetic_data(config.data, progress);

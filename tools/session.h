@@ -12,7 +12,7 @@ namespace tern {
 /// Everything one training of a program needs besides its config.
 struct SessionOptions {
   TrainerOptions trainer;
-  bool fusion = true, poison = false;
+  bool fusion = true, graph = true, poison = false;
   std::filesystem::path folder = {};     ///< empty: nothing is written
   enum class Start { fresh, resume, resume_if_there } start = Start::fresh;
   std::optional<int> overfit_batches = {};
@@ -23,7 +23,7 @@ struct SessionOptions {
 /// The trainer's options that command-line switches stand for.
 TrainerOptions trainer_options(const TrainArgs& args);
 
-/// The device of `run` ("auto": the CPU until a usable GPU is found). Throws DeviceError saying why a device that was
+/// The device of `run` ("auto": the first usable GPU, else the CPU). Throws DeviceError saying why a device that was
 /// asked for is not there.
 Device choose_device(const RunConfig& run);
 

@@ -58,8 +58,10 @@ Trainer::Trainer(Context& context, const Config& config, data::RunData data, Tra
                 config.model.classes.value_or(static_cast<int>(data_.train->classes().size())), loader_.steps_per_epoch(), options_.switches) {
   if (config.model.classes && *config.model.classes != static_cast<int>(data_.train->classes().size()))
     throw ConfigError("model.classes: got " + std::to_string(*config.model.classes) + ", the data have " + std::to_string(data_.train->classes().size()));
-  if (!options_.init_from.empty())
+  if (!options_.init_from.empty()) {
     nn::load_weights(training_.network(), SafetensorsFile::open(options_.init_from), kTrainingTensors);
+    training_.weights_changed();
+  }
 }
 
 void Trainer::write_to(RunFolder& folder) {
@@ -135,27 +137,38 @@ bool Trainer::train_epoch(TrainerResult& result) {
 }
 
 void Trainer::take_step(const data::Batch& batch) {
-  const StepOutcome outcome = training_.run(batch);
-  if (!outcome.finite) {
-    handle_nonfinite(batch);
-  } else {
-    position_.skipped_in_a_row = 0;
-    position_.loss_sum += outcome.loss_sum;
-    position_.correct += outcome.correct;
-    position_.pictures += outcome.pictures;
-  }
+  training_.run(batch);
   ++position_.steps;
   ++position_.step_in_epoch;
-  ++steps_this_process_;
-  pictures_this_epoch_ += outcome.pictures;
-  report_step(outcome);
+  const auto& every = config_.checkpoint.every_steps;
+  const bool needed = position_.step_in_epoch == loader_.steps_per_epoch() || position_.steps % config_.log.every_steps == 0 ||
+                      (every && position_.steps % *every == 0) || InterruptGuard::signal() != 0;
+  count_outcomes(needed);
 }
 
-void Trainer::handle_nonfinite(const data::Batch& batch) {
+/// Outcomes of a GPU come in later than its steps; a checkpoint and the end of an epoch want all of them.
+void Trainer::count_outcomes(bool all) {
+  for (const StepOutcome& outcome : training_.take_outcomes(all)) {
+    if (!outcome.finite) {
+      handle_nonfinite(outcome);
+    } else {
+      position_.skipped_in_a_row = 0;
+      position_.loss_sum += outcome.loss_sum;
+      position_.correct += outcome.correct;
+      position_.pictures += outcome.pictures;
+    }
+    ++steps_this_process_;
+    pictures_this_epoch_ += outcome.pictures;
+    report_step(outcome);
+  }
+}
+
+void Trainer::handle_nonfinite(const StepOutcome& outcome) {
   ++position_.skipped;
+  if (outcome.rescaled()) return;
   ++position_.skipped_in_a_row;
-  const std::string what = format("epoch %lld, step %lld: %s is not finite", static_cast<long long>(batch.epoch + 1),
-                                  static_cast<long long>(batch.step + 1), training_.first_bad_tensor().c_str());
+  const std::string what = format("epoch %lld, step %lld: %s is not finite", static_cast<long long>(outcome.epoch + 1),
+                                  static_cast<long long>(outcome.step + 1), training_.first_bad_tensor(outcome).c_str());
   if (position_.skipped_in_a_row > config_.train.nonfinite.skips) {
     diverge(what + (config_.train.nonfinite.skips > 0
                         ? format(", after %lld skipped steps in a row", static_cast<long long>(position_.skipped_in_a_row - 1))
@@ -176,17 +189,18 @@ void Trainer::report_step(const StepOutcome& outcome) {
   ProgressState state;
   state.epoch = position_.epoch + 1;
   state.epochs = config_.train.epochs;
-  state.step = position_.step_in_epoch;
+  state.step = outcome.step + 1;
   state.steps = loader_.steps_per_epoch();
   state.loss = position_.loss_sum / pictures;
   state.accuracy = static_cast<double>(position_.correct) / pictures;
   state.images_per_s = rate;
   state.data_wait = (loader_.wait_seconds() - wait_before_) / seconds;
-  const int64_t left = config_.train.epochs * loader_.steps_per_epoch() - position_.steps;
+  const int64_t steps = outcome.epoch * loader_.steps_per_epoch() + outcome.step + 1;
+  const int64_t left = config_.train.epochs * loader_.steps_per_epoch() - steps;
   state.eta_seconds = elapsed() * static_cast<double>(left) / static_cast<double>(steps_this_process_);
   progress_.step(state);
-  if (folder_ && position_.steps % config_.log.every_steps == 0)
-    folder_->add(StepRecord{position_.epoch + 1, position_.steps, outcome.loss_sum / static_cast<double>(outcome.pictures),
+  if (folder_ && steps % config_.log.every_steps == 0)
+    folder_->add(StepRecord{position_.epoch + 1, steps, outcome.loss_sum / static_cast<double>(outcome.pictures),
                             static_cast<double>(outcome.correct) / static_cast<double>(outcome.pictures), outcome.lr, outcome.grad_norm,
                             rate, !outcome.finite});
 }
@@ -195,7 +209,9 @@ Evaluation Trainer::evaluate_on(const data::DatasetPtr& data, const std::string&
   EvaluationOptions options{.normalize = config_.data.normalize, .loader_threads = config_.data.loader_threads,
                             .plan = options_.switches.plan, .arena = training_.arena()};
   options.progress = [&](int64_t done, int64_t total) { progress_.task("evaluating on " + name, done, total); };
+  options.dtype = training_.pass_dtype();
   training_.swap_average();
+  const PassWeights weights(training_.store());
   Evaluation evaluation = evaluate(context_, training_.network(), data, options);
   training_.swap_average();
   return evaluation;
@@ -269,6 +285,7 @@ std::string Trainer::early_stop_reason() const {
 }
 
 void Trainer::save(bool best) {
+  count_outcomes(true);
   if (!checkpoints_) return;
   // An update can overflow where loss and gradients did not; the checkpoint before it is the last good one.
   if (const std::string bad = training_.bad_parameter(); !bad.empty()) {

@@ -53,7 +53,8 @@ class Trainer {
   void track_gain(const EpochMetrics& metrics, bool& best);
   /// Why training ends before its last epoch by train.early_stop, or "".
   std::string early_stop_reason() const;
-  void handle_nonfinite(const data::Batch& batch);
+  void count_outcomes(bool all);
+  void handle_nonfinite(const StepOutcome& outcome);
   [[noreturn]] void diverge(const std::string& what);
   void save(bool best);
   bool interrupted(TrainerResult& result);

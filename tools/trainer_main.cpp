@@ -61,7 +61,7 @@ int run(TrainArgs args, std::span<const char* const> argv) {
     std::printf("%s\n", config_schema().c_str());
     return 0;
   }
-  SessionOptions options{.trainer = trainer_options(args), .fusion = args.fusion, .poison = args.poison, .overfit_batches = args.overfit_batches,
+  SessionOptions options{.trainer = trainer_options(args), .fusion = args.fusion, .graph = args.graph, .poison = args.poison, .overfit_batches = args.overfit_batches,
                          .dry_run = args.dry_run, .argv = argv};
   const bool experiments = !args.epochs.empty() || !args.seeds.empty();
   if (!args.print_config) choose_folder(args, options);

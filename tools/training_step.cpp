@@ -46,30 +46,86 @@ std::vector<Part> parts_of(const OptimConfig& group, const std::vector<Segment>&
   return parts;
 }
 
+DType pass_dtype_of(Precision precision) {
+  if (precision == Precision::fp16) return DType::f16;
+  return precision == Precision::bf16 ? DType::bf16 : DType::f32;
+}
+
 bool all_finite(const Tensor& tensor) {
   return std::ranges::all_of(tensor.to_vector<float>(), [](float value) { return std::isfinite(value); });
 }
 
 }  // namespace
 
+/// What a forward and backward pass leaves, besides the gradient in pass_grads_.
+struct TrainingStep::Pass {
+  Tensor report;    ///< f32 [2n]: the loss of each picture, then 1 for each that was predicted right
+  Tensor loss_bad;  ///< f32 [1], not 0: a loss is not finite
+  std::vector<Tensor> statistics;  ///< of BatchNorm
+};
+
+/// A step whose outcome has not been taken.
+struct TrainingStep::Pending {
+  StepOutcome outcome;
+  std::vector<Tensor> passes;  ///< reports of its passes
+  Tensor update;               ///< f32 [3]: gradient norm, not 0 when skipped, loss scale
+};
+
 TrainingStep::TrainingStep(Context& context, const Config& config, data::PictureShape pictures, int64_t classes,
                            int64_t steps_per_epoch, StepSwitches switches)
     : context_(context), config_(config), switches_(switches), pictures_(pictures), arena_(std::make_shared<Arena>(context)) {
   const nn::InputShape input{pictures.height, pictures.width, pictures.channels};
   network_ = build_model(context, config.model, input, classes, config.run.seed);
-  store_ = std::make_unique<ParameterStore>(context, network_->parameters());
-  for (const Parameter& parameter : network_->parameters()) trained_.push_back(*parameter.tensor);
+  pass_dtype_ = pass_dtype_of(config.run.precision);
+  store_ = std::make_unique<ParameterStore>(context, network_->parameters(), pass_dtype_);
+  weights_changed();
   make_groups(config, steps_per_epoch);
   if (config.train.ema) average_.emplace(*store_, *config.train.ema);
+  if (config.run.precision == Precision::fp16) {
+    loss_scale_ = Tensor::full(context, {1}, 65536);
+    good_steps_ = Tensor::zeros(context, {1}, DType::i64);
+  }
+  if (context.device().kind == Device::Kind::cuda) stopped_ = Tensor::zeros(context, {1});
 
   context.set_lane_size(config.train.micro_batch);
   context.set_defer_statistics(true);
   pass_grads_ = switches.fold ? store_->grads : Tensor::zeros(context, {store_->size()});
   lane_sum_.emplace(store_->grads);
-  CompileOptions options{.plan = switches.plan, .reuse_memory = switches.reuse_memory, .arena = arena_};
-  pass_.emplace(context, [this](std::span<const Tensor> in) { return forward_backward(in); }, options);
-  options.arena = nullptr;  // its own: BatchNorm's statistics still lie in the pass's arena when it runs
-  update_.emplace(context, [this](std::span<const Tensor> in) { return update(in); }, options);
+  compile_steps();
+}
+
+TrainingStep::~TrainingStep() = default;
+
+void TrainingStep::compile_steps() {
+  CompileOptions options{.plan = switches_.plan, .reuse_memory = switches_.reuse_memory, .arena = arena_};
+  if (switches_.fold) {
+    folded_.emplace(context_, [this](std::span<const Tensor> in) {
+      Pass pass = forward_backward(in);
+      context_.enter_phase("optimizer");
+      const std::vector<Tensor> result = update(pass.loss_bad);
+      network_->update_statistics(pass.statistics, {in[0].size(0), config_.train.micro_batch}, result[1]);
+      NoGrad no_grad(context_);
+      return std::vector<Tensor>{concat(std::vector{pass.report, result[0]}, 0)};
+    }, options);
+    return;
+  }
+  pass_.emplace(context_, [this](std::span<const Tensor> in) {
+    Pass pass = forward_backward(in);
+    std::vector<Tensor> out{pass.report, pass.loss_bad};
+    for (Tensor& statistic : pass.statistics) out.push_back(std::move(statistic));
+    return out;
+  }, options);
+  options.arena = nullptr;  // its own: the last pass's outputs still lie in the pass's arena when it runs
+  update_.emplace(context_, [this](std::span<const Tensor> in) {
+    context_.enter_phase("optimizer");
+    return update(in[0]);
+  }, options);
+}
+
+void TrainingStep::weights_changed() {
+  if (!store_->weights.defined()) return;
+  NoGrad no_grad(context_);
+  store_->weights.copy_from(cast(store_->master, pass_dtype_));
 }
 
 void TrainingStep::make_groups(const Config& config, int64_t steps_per_epoch) {
@@ -97,97 +153,152 @@ void TrainingStep::make_groups(const Config& config, int64_t steps_per_epoch) {
 }
 
 /// in: images u8 [n,H,W,C], labels i64 [n], samples i64 [n], weights f32 [n] (1 / pictures of the step).
-/// out: losses [n], correct u8 [n], then BatchNorm's statistics. The gradient lies in pass_grads_.
-std::vector<Tensor> TrainingStep::forward_backward(std::span<const Tensor> in) {
+TrainingStep::Pass TrainingStep::forward_backward(std::span<const Tensor> in) {
   context_.enter_phase("forward");
   context_.set_rng_samples(in[2]);
   const auto& n = config_.data.normalize;
-  const Tensor x = normalize_images(in[0], {.mean = {n.mean.begin(), n.mean.end()}, .std = {n.std.begin(), n.std.end()}});
-  const Tensor logits = (*network_)(x);
+  const Tensor x = normalize_images(
+      in[0], {.mean = {n.mean.begin(), n.mean.end()}, .std = {n.std.begin(), n.std.end()}, .dtype = pass_dtype_});
+  const PassWeights weights(*store_);
+  const Tensor logits = cast((*network_)(x), DType::f32);
   const Tensor losses = cross_entropy(logits, in[1], {.label_smoothing = config_.train.label_smoothing, .reduction = LossReduction::none});
-  std::vector<Tensor> out{losses.detach(), top_k_correct(logits.detach(), in[1], 1)};
+  Pass pass;
+  {
+    NoGrad no_grad(context_);
+    pass.report = concat(std::vector{losses.detach(), cast(top_k_correct(logits.detach(), in[1], 1), DType::f32)}, 0);
+    pass.loss_bad = has_nonfinite(losses.detach());
+  }
   context_.enter_phase("backward");
-  const std::vector<Tensor> gradients = grad(std::span(&losses, 1), trained_, std::span(&in[3], 1));
+  const Tensor seed = loss_scale_.defined() ? mul(in[3], loss_scale_) : in[3];
+  const std::vector<Tensor> gradients = grad(std::span(&losses, 1), store_->handles(), std::span(&seed, 1));
   std::vector<int64_t> offsets;
   for (const Segment& segment : store_->segments()) offsets.push_back(segment.begin);
   flatten_into(pass_grads_, gradients, offsets);
-  for (Tensor& statistic : network_->take_statistics()) out.push_back(std::move(statistic));
+  pass.statistics = network_->take_statistics();
   context_.set_rng_samples({});
-  return out;
+  return pass;
 }
 
-/// in: f32 [1], not zero when the loss is not finite. out: gradient norm, skip flag.
-std::vector<Tensor> TrainingStep::update(std::span<const Tensor> in) {
+/// out: f32 [3] (gradient norm, not 0 when nothing was updated, loss scale), and the second of them alone [1].
+std::vector<Tensor> TrainingStep::update(const Tensor& loss_bad) {
   NoGrad no_grad(context_);
   const GlobalNorm norm = global_norm(store_->grads);
-  const Tensor skip = maximum(norm.found_inf, in[0]);
+  Tensor skip = maximum(norm.found_inf, loss_bad);
   const Tensor one = Tensor::full(context_, {1}, 1);
-  const Tensor scale = config_.train.clip_norm ? clip_coefficient(norm.norm, one, {.max_norm = *config_.train.clip_norm}) : one;
+  const Tensor used_scale = loss_scale_.defined() ? mul(loss_scale_, one) : one;  // before it changes
+  const Tensor unscale = loss_scale_.defined() ? div(one, used_scale) : one;
+  if (stopped_.defined() && config_.train.nonfinite.skips == 0) {
+    // With a loss scale only a step that fails without one is a reason to stop.
+    const Tensor scaled = loss_scale_.defined() ? cast(add(used_scale, -1.0), DType::u8) : Tensor{};
+    const Tensor fails = scaled.defined() ? where(scaled, Tensor::zeros(context_, {1}), skip) : skip;
+    skip = maximum(skip, stopped_);
+    stopped_.copy_from(maximum(stopped_, fails));
+  }
+  const Tensor scale = config_.train.clip_norm ? clip_coefficient(norm.norm, unscale, {.max_norm = *config_.train.clip_norm}) : unscale;
   for (Group& group : groups_)
     if (group.frozen_from < 0 || steps_ < group.frozen_from) group.optimizer->step({group.lr, scale, skip});
   if (average_) average_->step(skip);
-  return {norm.norm, skip};
+  return {concat(std::vector{mul(norm.norm, unscale), skip, used_scale}, 0), skip};
 }
 
-std::vector<Tensor> TrainingStep::run_chunk(const data::Batch& batch, int64_t first, int64_t rows, StepOutcome& outcome) {
+std::vector<Tensor> TrainingStep::inputs_of(const data::Batch& batch, int64_t first, int64_t rows) {
   const int64_t picture = static_cast<int64_t>(batch.images.size()) / batch.size();
   const auto begin = static_cast<size_t>(first), count = static_cast<size_t>(rows);
   const Shape shape{rows, static_cast<int64_t>(pictures_.height), static_cast<int64_t>(pictures_.width), static_cast<int64_t>(pictures_.channels)};
-  const std::vector<Tensor> in{
+  return {
       Tensor::from<uint8_t>(context_, shape, std::span(batch.images).subspan(begin * static_cast<size_t>(picture), count * static_cast<size_t>(picture))),
       Tensor::from<int64_t>(context_, {rows}, std::span(batch.labels).subspan(begin, count)),
       Tensor::from<int64_t>(context_, {rows}, std::span(batch.indices).subspan(begin, count)),
       Tensor::full(context_, {rows}, 1.0 / static_cast<double>(batch.size()))};
-  std::vector<Tensor> out = (*pass_)(in);
-  for (float loss : out[0].to_vector<float>()) outcome.loss_sum += loss;
-  for (uint8_t correct : out[1].to_vector<uint8_t>()) outcome.correct += correct;
-  out.erase(out.begin(), out.begin() + 2);
-  return out;
 }
 
-/// Leaves the step's gradient in the store; returns BatchNorm's statistics of all lanes.
-std::vector<Tensor> TrainingStep::run_lanes(const data::Batch& batch, StepOutcome& outcome) {
-  if (switches_.fold) return run_chunk(batch, 0, batch.size(), outcome);
+namespace {
+
+/// Plans overwrite their outputs when they run again; a step that is read later keeps its own.
+Tensor kept(const Tensor& output) {
+  Tensor copy = Tensor::empty(output.context(), output.shape(), output.dtype());
+  copy.copy_from(output);
+  return copy;
+}
+
+}  // namespace
+
+void TrainingStep::run_folded(const data::Batch& batch, Pending& pending) {
+  const Tensor report = kept((*folded_)(inputs_of(batch, 0, batch.size()))[0]);
+  const int64_t n = 2 * batch.size();
+  pending.passes.push_back(slice(report, 0, 0, n));
+  pending.update = slice(report, 0, n, n + 3);
+}
+
+void TrainingStep::run_lanes(const data::Batch& batch, Pending& pending) {
   const int64_t lanes = batch.lanes();
   std::vector<Tensor> statistics;
+  Tensor loss_bad;
   lane_sum_->begin();
   for (int lane = 0; lane < lanes; ++lane) {
-    const std::vector<Tensor> seen = run_chunk(batch, int64_t{lane} * batch.micro_batch, batch.lane_size(lane), outcome);
+    const std::vector<Tensor> out = (*pass_)(inputs_of(batch, int64_t{lane} * batch.micro_batch, batch.lane_size(lane)));
     lane_sum_->add(pass_grads_);
     // The pass's outputs are overwritten by the next lane.
-    for (size_t i = 0; i < seen.size(); ++i) {
-      if (lane == 0) statistics.push_back(Tensor::empty(context_, {lanes, seen[i].size(1)}, seen[i].dtype()));
-      slice(statistics[i], 0, lane, lane + 1).copy_from(seen[i]);
+    pending.passes.push_back(kept(out[0]));
+    loss_bad = lane == 0 ? kept(out[1]) : maximum(loss_bad, out[1]);
+    for (size_t i = 0; i + 2 < out.size(); ++i) {
+      const Tensor& seen = out[i + 2];
+      if (lane == 0) statistics.push_back(Tensor::empty(context_, {lanes, seen.size(1)}, seen.dtype()));
+      slice(statistics[i], 0, lane, lane + 1).copy_from(seen);
     }
   }
   lane_sum_->finish();
-  return statistics;
+  context_.enter_phase("optimizer");
+  const std::vector<Tensor> result = (*update_)({loss_bad});
+  network_->update_statistics(statistics, {batch.size(), batch.micro_batch}, result[1]);
+  pending.update = kept(result[0]);
 }
 
 void TrainingStep::set_rates() {
   for (Group& group : groups_) {
     const double rate = group.schedule->at(steps_);
     group.lr.write(std::span<const double>(&rate, 1));
-    if (group.frozen_from == steps_) update_->reset();  // the recorded update still moves it
+    if (&group == &groups_[0]) learning_rate_ = rate;
+    if (group.frozen_from == steps_) (switches_.fold ? *folded_ : *update_).reset();  // the recorded update still moves it
   }
 }
 
-StepOutcome TrainingStep::run(const data::Batch& batch) {
-  StepOutcome outcome{.pictures = batch.size()};
+void TrainingStep::run(const data::Batch& batch) {
+  Pending pending;
+  pending.outcome = {.epoch = batch.epoch, .step = batch.step, .pictures = batch.size()};
   context_.set_rng_key(config_.run.seed, static_cast<uint64_t>(batch.epoch));
   set_rates();
-  const std::vector<Tensor> statistics = run_lanes(batch, outcome);
-
-  context_.enter_phase("optimizer");
-  loss_finite_ = std::isfinite(outcome.loss_sum);
-  const std::vector<Tensor> result = (*update_)({Tensor::full(context_, {1}, loss_finite_ ? 0 : 1)});
-  network_->update_statistics(statistics, {batch.size(), batch.micro_batch}, result[1]);
-  outcome.grad_norm = result[0].item();
-  outcome.finite = result[1].item() == 0;
-  outcome.lr = learning_rate();
+  pending.outcome.lr = learning_rate_;
+  switches_.fold ? run_folded(batch, pending) : run_lanes(batch, pending);
+  pending_.push_back(std::move(pending));
   context_.enter_phase({});
   ++steps_;
+}
+
+StepOutcome TrainingStep::outcome_of(const Pending& pending) const {
+  StepOutcome outcome = pending.outcome;
+  for (const Tensor& pass : pending.passes) {
+    const std::vector<float> report = pass.to_vector<float>();
+    const size_t n = report.size() / 2;
+    for (size_t i = 0; i < n; ++i) outcome.loss_sum += report[i];
+    for (size_t i = n; i < 2 * n; ++i) outcome.correct += report[i] != 0;
+  }
+  const std::vector<float> update = pending.update.to_vector<float>();
+  outcome.grad_norm = update[0];
+  outcome.finite = update[1] == 0;
+  outcome.loss_scale = update[2];
   return outcome;
+}
+
+std::vector<StepOutcome> TrainingStep::take_outcomes(bool all) {
+  constexpr size_t kMostPending = 64;
+  if (context_.device().kind == Device::Kind::cuda && !all && pending_.size() < kMostPending) return {};
+  context_.enter_phase("optimizer");  // whatever is waited for here is the steps' work
+  std::vector<StepOutcome> outcomes;
+  for (const Pending& pending : pending_) outcomes.push_back(outcome_of(pending));
+  pending_.clear();
+  context_.enter_phase({});
+  return outcomes;
 }
 
 std::vector<StateTensor> TrainingStep::state() const {
@@ -196,6 +307,10 @@ std::vector<StateTensor> TrainingStep::state() const {
     for (const StateTensor& s : groups_[i].optimizer->state())
       tensors.push_back({"optimizer." + std::to_string(i) + "." + s.name, s.tensor});
   if (average_) tensors.push_back({"ema", average_->average()});
+  if (loss_scale_.defined()) {
+    tensors.push_back({"loss_scale.scale", loss_scale_});
+    tensors.push_back({"loss_scale.good_steps", good_steps_});
+  }
   return tensors;
 }
 
@@ -205,19 +320,24 @@ std::string TrainingStep::bad_parameter() const {
   return {};
 }
 
-std::string TrainingStep::first_bad_tensor() const {
+std::string TrainingStep::first_bad_tensor(const StepOutcome& outcome) const {
   if (const std::string name = bad_parameter(); !name.empty()) return "parameter " + name;
-  if (!loss_finite_) return "the loss";
+  if (!std::isfinite(outcome.loss_sum)) return "the loss";
   for (const Segment& segment : store_->segments())
     if (!all_finite(store_->view(store_->grads, segment))) return "gradient of " + segment.name;
   return "the gradient norm";
 }
 
 void TrainingStep::swap_average() {
-  if (average_) std::ranges::swap_ranges(store_->master.span<float>(), average_->average().span<float>());
+  if (!average_) return;
+  const Tensor weights = kept(store_->master);
+  store_->master.copy_from(average_->average());
+  average_->average().copy_from(weights);
+  weights_changed();
 }
 
 std::vector<PlanStats> TrainingStep::plan_stats() const {
+  if (switches_.fold) return folded_->stats();
   std::vector<PlanStats> stats = pass_->stats();
   for (const PlanStats& s : update_->stats()) stats.push_back(s);
   return stats;

@@ -23,28 +23,44 @@ struct StepSwitches {
 
 /// What one step did.
 struct StepOutcome {
+  int64_t epoch = 0, step = 0;  ///< step in the epoch, both from 0
   double loss_sum = 0;     ///< over the step's pictures, label smoothing included
   int64_t correct = 0;
   int64_t pictures = 0;
   double grad_norm = 0;    ///< before clipping
   double lr = 0;           ///< of the first group
   bool finite = true;      ///< false: nothing was updated
+  double loss_scale = 1;   ///< that the step ran with
+  /// Not finite, but only the loss scale was too large: it was lowered and training goes on.
+  bool rescaled() const { return !finite && loss_scale > 1; }
 };
 
 /// The model, the optimizer and one training step over lanes (D5): forward and backward lane by lane or folded, the
 /// gradients of lanes summed in the canonical tree, then norm, clip, optimizers, running statistics, weight average.
+///
+/// With precision fp16 or bf16 the pass computes in 16 bits on rounded weights, with statistics, loss and optimizer in
+/// f32. fp16 scales the loss by a factor that is lowered when gradients overflow (that step is skipped) and raised when
+/// they have not for a while. Ref: Micikevicius et al. 2018, arXiv:1710.03740.
 class TrainingStep {
  public:
   TrainingStep(Context& context, const Config& config, data::PictureShape pictures, int64_t classes,
                int64_t steps_per_epoch, StepSwitches switches = {});
+  ~TrainingStep();
 
-  StepOutcome run(const data::Batch& batch);
+  /// Takes a step. On a GPU it is only queued: its outcome comes with a later take_outcomes().
+  void run(const data::Batch& batch);
+  /// The outcomes of steps since the last call, in order: of all of them with `all` (a GPU is waited for), else of
+  /// those that are known without waiting for long. Once a step was not finite and train.nonfinite says stop, the
+  /// steps queued behind it change nothing.
+  std::vector<StepOutcome> take_outcomes(bool all);
 
   /// Optimizer steps taken or skipped so far: where the schedules stand.
   int64_t steps() const { return steps_; }
   void set_steps(int64_t steps) { steps_ = steps; }
   /// Of the first group in the last step.
-  double learning_rate() const { return *groups_[0].lr.data<double>(); }
+  double learning_rate() const { return learning_rate_; }
+  /// To be called when the parameters were written from outside: loaded, or exchanged for their average.
+  void weights_changed();
 
   nn::Network& network() { return *network_; }
   ParameterStore& store() { return *store_; }
@@ -54,7 +70,9 @@ class TrainingStep {
   /// Name of the first parameter that is not finite, or "".
   std::string bad_parameter() const;
   /// Names the first tensor that is not finite after a step that was not: a parameter, the loss, or a gradient.
-  std::string first_bad_tensor() const;
+  std::string first_bad_tensor(const StepOutcome& outcome) const;
+  /// What an evaluation of the network computes in and with.
+  DType pass_dtype() const { return pass_dtype_; }
   /// Exchanges weights and their average, for an evaluation of the average; a second call changes back.
   void swap_average();
   bool has_average() const { return average_.has_value(); }
@@ -69,26 +87,35 @@ class TrainingStep {
     Tensor lr;                 ///< f64 [1]
   };
   void make_groups(const Config& config, int64_t steps_per_epoch);
-  std::vector<Tensor> forward_backward(std::span<const Tensor> in);
-  std::vector<Tensor> update(std::span<const Tensor> in);
-  std::vector<Tensor> run_lanes(const data::Batch& batch, StepOutcome& outcome);
-  std::vector<Tensor> run_chunk(const data::Batch& batch, int64_t first, int64_t rows, StepOutcome& outcome);
+  struct Pass;
+  struct Pending;
+  Pass forward_backward(std::span<const Tensor> in);
+  std::vector<Tensor> update(const Tensor& loss_bad);
+  void compile_steps();
+  std::vector<Tensor> inputs_of(const data::Batch& batch, int64_t first, int64_t rows);
+  void run_folded(const data::Batch& batch, Pending& pending);
+  void run_lanes(const data::Batch& batch, Pending& pending);
   void set_rates();
+  StepOutcome outcome_of(const Pending& pending) const;
 
   Context& context_;
   Config config_;
   StepSwitches switches_;
   data::PictureShape pictures_;
   std::unique_ptr<nn::Network> network_;
-  std::vector<Tensor> trained_;  // parameters in the store's order
+  DType pass_dtype_ = DType::f32;
   std::unique_ptr<ParameterStore> store_;
   Tensor pass_grads_;            // f32 [P]: what one forward_backward leaves
+  Tensor loss_scale_, good_steps_;  // f32 [1], i64 [1] of fp16's dynamic scale; undefined otherwise
+  Tensor stopped_;               // f32 [1], not 0: a step was not finite and nothing may change; undefined on the CPU
   std::vector<Group> groups_;
   std::optional<WeightAverage> average_;
   std::shared_ptr<Arena> arena_;
-  std::optional<CompiledStep> pass_, update_;
+  std::optional<CompiledStep> folded_;         // a whole step
+  std::optional<CompiledStep> pass_, update_;  // its parts, for lanes one after another
   std::optional<LaneSum> lane_sum_;
-  bool loss_finite_ = true;
+  std::vector<Pending> pending_;
+  double learning_rate_ = 0;
   int64_t steps_ = 0;
 };
 

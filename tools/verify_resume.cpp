@@ -11,7 +11,7 @@ namespace tern {
 int verify_resume(const VerifyResumeArgs& args, const Config& config, std::span<const char* const> argv, Progress& progress) {
   namespace fs = std::filesystem;
   const fs::path folder = args.train.out.empty() ? new_run_folder(args.train.config + "-verify") : fs::path(args.train.out);
-  SessionOptions straight{.trainer = trainer_options(args.train), .fusion = args.train.fusion, .poison = args.train.poison, .folder = folder / "straight", .argv = argv};
+  SessionOptions straight{.trainer = trainer_options(args.train), .fusion = args.train.fusion, .graph = args.train.graph, .poison = args.train.poison, .folder = folder / "straight", .argv = argv};
   progress.message("training straight");
   const TrainerResult whole = run_session(config, straight, progress);
   if (whole.signal) return 128 + whole.signal;
