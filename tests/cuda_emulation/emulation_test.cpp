@@ -1,7 +1,10 @@
 /// The emulation itself: it computes what CUDA would, and finds what CUDA would trip over.
 #include <cuda_runtime.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <numeric>
 #include <vector>
 
@@ -201,6 +204,18 @@ TEST_CASE("emulated CUDA: memory errors are found", "[emulation]") {
   CHECK(launch(1, 1, nullptr, overrun_kernel, x.get(), 9) == cudaSuccess);
 #endif
   cudaGetLastError();
+}
+
+TEST_CASE("emulated CUDA: the host cannot read the device's memory", "[emulation]") {
+  const Array<float> x(std::vector<float>(1, 0.0f));
+  const pid_t child = fork();
+  if (child == 0) {
+    std::signal(SIGSEGV, SIG_DFL);
+    _exit(*static_cast<volatile float*>(x.get()) == 0.0f ? 0 : 1);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK_FALSE(WIFEXITED(status));
 }
 
 TEST_CASE("emulated CUDA: a captured graph runs when launched, and as often", "[emulation]") {

@@ -1,6 +1,7 @@
 #include "tests/cuda_emulation/executor.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -49,8 +50,14 @@ class Order {
       stride_ = 1 + random.below(static_cast<unsigned>(n));
     }
     while (std::gcd(stride_, n) != 1) ++stride_;
+    stride_ %= n;
   }
-  uint64_t operator[](uint64_t i) const { return (first_ + i * stride_) % n_; }
+  uint64_t next() {
+    const uint64_t now = first_;
+    first_ += stride_;
+    if (first_ >= n_) first_ -= n_;
+    return now;
+  }
 
  private:
   uint64_t n_, first_ = 0, stride_ = 1;
@@ -102,7 +109,7 @@ class Executor {
   void wait();
   Fiber& free_fiber();
   void release_block();
-  void release_warp(unsigned mask, int first, std::span<const int> members);
+  int release_warp(unsigned mask, int first, int end, const Rendezvous& place);
   std::string describe_waiting() const;
 
   dim3 shape_;
@@ -110,6 +117,7 @@ class Executor {
   std::vector<Thread> threads_;
   std::vector<int> ready_;  ///< a ring: a thread is in it at most once
   size_t ready_first_ = 0, ready_count_ = 0;
+  std::vector<int> warp_waiting_;  ///< lanes of each warp that wait at a warp collective
   int current_ = kNone, waiting_ = 0, done_ = 0;
   std::string failure_;
   Fiber host_;
@@ -130,8 +138,9 @@ bool Executor::run_block(dim3 block, const std::function<void()>& thread) {
   ready_.resize(threads_.size());
   ready_first_ = 0;
   ready_count_ = threads_.size();
-  const Order order(threads_.size(), random);
-  for (size_t i = 0; i < ready_.size(); ++i) ready_[i] = static_cast<int>(order[i]);
+  Order order(threads_.size(), random);
+  for (int& thread : ready_) thread = static_cast<int>(order.next());
+  warp_waiting_.assign((threads_.size() + kWarp - 1) / kWarp, 0);
   waiting_ = done_ = 0;
   failure_.clear();
 
@@ -153,7 +162,7 @@ Fiber& Executor::free_fiber() {
       auto& executor = *static_cast<Executor*>(self);
       executor.fiber_main(*executor.running_);
     };
-    fibers_.push_back(std::make_unique<Fiber>(main, this));
+    fibers_.push_back(std::make_unique<Fiber>(main, this, fibers_.size()));
     return *fibers_.back();
   }
   Fiber& fiber = *free_.back();
@@ -195,11 +204,12 @@ int Executor::take_ready() {
 }
 
 void Executor::make_ready(std::span<const int> threads) {
-  const Order order(threads.size(), random);
+  Order order(threads.size(), random);
   for (size_t i = 0; i < threads.size(); ++i) {
-    const int thread = threads[order[i]];
+    const int thread = threads[order.next()];
     threads_[thread].state = Thread::State::ready;
-    ready_[(ready_first_ + ready_count_++) % ready_.size()] = thread;
+    const size_t end = ready_first_ + ready_count_++;
+    ready_[end < ready_.size() ? end : end - ready_.size()] = thread;
   }
   waiting_ -= static_cast<int>(threads.size());
 }
@@ -268,20 +278,24 @@ uint64_t Executor::exchange(Rendezvous place, unsigned mask, uint64_t value, int
   self.source = source;
   self.state = Thread::State::waiting;
   ++waiting_;
-  int members[kWarp], count = 0;
-  bool complete = true;
-  for (int i = first; i < end; ++i) {
-    if (!((mask >> (i - first)) & 1u)) continue;
-    const Thread& thread = threads_[i];
-    complete = complete && thread.state == Thread::State::waiting && thread.mask == mask && same(thread.place, place);
-    members[count++] = i;
-  }
-  if (complete) release_warp(mask, first, {members, static_cast<size_t>(count)});
+  int& arrived = warp_waiting_[current_ / kWarp];
+  ++arrived;
+  const unsigned exist = end - first == kWarp ? ~0u : (1u << (end - first)) - 1;
+  if (arrived >= std::popcount(mask & exist)) arrived -= release_warp(mask, first, end, place);
   wait();
   return self.result;
 }
 
-void Executor::release_warp(unsigned mask, int first, std::span<const int> members) {
+/// Gives the lanes of `mask` their results if all of them wait at this place. Returns how many it released.
+int Executor::release_warp(unsigned mask, int first, int end, const Rendezvous& place) {
+  int lanes[kWarp], count = 0;
+  for (int i = first; i < end; ++i) {
+    if (!((mask >> (i - first)) & 1u)) continue;
+    const Thread& thread = threads_[i];
+    if (thread.state != Thread::State::waiting || thread.mask != mask || !same(thread.place, place)) return 0;
+    lanes[count++] = i;
+  }
+  const std::span<const int> members(lanes, static_cast<size_t>(count));
   uint64_t votes = 0;
   for (const int i : members) votes |= uint64_t{threads_[i].value != 0} << (i - first);
   for (const int i : members) {
@@ -293,6 +307,7 @@ void Executor::release_warp(unsigned mask, int first, std::span<const int> membe
     if (thread.place.kind == Rendezvous::Kind::ballot) thread.result = votes;
   }
   make_ready(members);
+  return count;
 }
 
 std::string Executor::describe_waiting() const {
@@ -342,9 +357,9 @@ cudaError_t run_grid(const void* kernel, dim3 grid, dim3 block, const std::funct
   blockDim = block;
   const std::vector<std::span<std::byte>> shared = shared_arrays(kernel);
   const uint64_t blocks = uint64_t{grid.x} * grid.y * grid.z;
-  const Order order(blocks, runner.random);
+  Order order(blocks, runner.random);
   for (uint64_t i = 0; i < blocks; ++i) {
-    const uint64_t b = order[i];
+    const uint64_t b = order.next();
     blockIdx = {static_cast<unsigned>(b % grid.x), static_cast<unsigned>(b / grid.x % grid.y),
                 static_cast<unsigned>(b / grid.x / grid.y)};
     scramble(shared);

@@ -56,21 +56,22 @@ Fiber* running_from = nullptr;
 
 }  // namespace
 
-Fiber::Fiber(void (*entry)(void*), void* argument) : entry_(entry), argument_(argument) {
-  void* mapping = mmap(nullptr, kGuard + kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+Fiber::Fiber(void (*entry)(void*), void* argument, size_t number) : entry_(entry), argument_(argument) {
+  void* mapping = mmap(nullptr, kGuard + kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                       -1, 0);
   if (mapping == MAP_FAILED) throw std::bad_alloc();
   mapping_ = static_cast<std::byte*>(mapping);
   mprotect(mapping_, kGuard, PROT_NONE);
   stack_bottom_ = mapping_ + kGuard;
-  stack_size_ = kStack;
+  stack_size_ = kStack - number * 320 % 8192;
 #ifdef __x86_64__
   // As tern_emulation_switch leaves a stack: six registers, then where to return to.
-  auto** top = reinterpret_cast<void**>(mapping_ + kGuard + kStack);
+  auto** top = reinterpret_cast<void**>(mapping_ + kGuard + stack_size_);
   top[-2] = reinterpret_cast<void*>(&Fiber::start);
   stack_pointer_ = top - 8;
 #else
   getcontext(&context_);
-  context_.uc_stack = {mapping_ + kGuard, 0, kStack};
+  context_.uc_stack = {mapping_ + kGuard, 0, stack_size_};
   makecontext(&context_, &Fiber::start, 0);
 #endif
 }
