@@ -1,7 +1,9 @@
 // Rows of the kernels that update flat arenas. They overwrite their inputs, so a row's run works on copies; steps against
 // PyTorch's are in optimizer_ops_test.cpp.
+#include <algorithm>
 #include <cmath>
 
+#include "kernels/loss_scale/loss_scale.h"
 #include "kernels/ops.h"
 #include "tests/op_cases.h"
 
@@ -45,13 +47,38 @@ OpCase arena_row(std::string op, std::string variant, size_t written, const std:
   return c;
 }
 
-OpCase adamw_row() {
+/// The same with an additional input and output: the rounded copy of the master arena, which comes before the others.
+OpCase with_weights(OpCase c, DType dtype, size_t written,
+                    const std::function<void(std::span<const Tensor>, const Tensor&)>& update,
+                    const std::function<std::vector<Array>(Inputs)>& reference) {
+  c.variant += (c.variant.empty() ? "" : "_") + std::string(name_of(dtype)) + "_weights";
+  c.run = [=](std::span<const Tensor> in) {
+    Tensors copies(in.begin(), in.end());
+    for (size_t i = 0; i < written; ++i) copies[i] = mul(in[i], 1.0);
+    const Tensor weights = Tensor::zeros(in[0].context(), in[0].shape(), dtype);
+    update(copies, weights);
+    copies.resize(written);
+    copies.insert(copies.begin(), weights);
+    return copies;
+  };
+  c.reference = [=](Inputs in) {
+    std::vector<Array> outputs = reference(in);
+    outputs.insert(outputs.begin(), outputs[0]);
+    return outputs;
+  };
+  c.f32_tolerance = dtype == DType::f16 ? 5e-4 : 4e-3;  // half of the copy's last place
+  c.bench = {};
+  c.bench_run = {};
+  return c;
+}
+
+OpCase adamw_row(DType weights = DType::f32) {
   const auto inputs = [](int64_t n) {  // master, m, v, step, grads, lr, grad_scale
     return std::vector<Input>{f32({n}), f32({n}), f32({n}, 0, 1), f64(3, 4), f32({n}), f64(0.01, 0.02), f32({1}, 0.5, 1)};
   };
-  const auto update = [](std::span<const Tensor> in) {
+  const auto update = [](std::span<const Tensor> in, const Tensor& weights) {
     const Tensor found_inf = Tensor::zeros(in[0].context(), {1});
-    adamw({in[0], in[1], in[2], in[3], in[4], in[5], in[6], found_inf},
+    adamw({in[0], in[1], in[2], in[3], in[4], in[5], in[6], found_inf, weights},
           {.segments = {{0, in[0].numel(), 0, 0.1}}});
   };
   const auto reference = [](Inputs in) {
@@ -66,16 +93,17 @@ OpCase adamw_row() {
     }
     return std::vector{p, m, v, step};
   };
-  return arena_row("adamw", "", 4, inputs, update, reference);
+  OpCase c = arena_row("adamw", "", 4, inputs, [=](std::span<const Tensor> in) { update(in, {}); }, reference);
+  return weights == DType::f32 ? c : with_weights(c, weights, 4, update, reference);
 }
 
-OpCase sgd_row(bool nesterov) {
+OpCase sgd_row(bool nesterov, DType weights = DType::f32) {
   const auto inputs = [](int64_t n) {  // master, momentum, grads, lr, grad_scale
     return std::vector<Input>{f32({n}), f32({n}), f32({n}), f64(0.01, 0.02), f32({1}, 0.5, 1)};
   };
-  const auto update = [=](std::span<const Tensor> in) {
+  const auto update = [=](std::span<const Tensor> in, const Tensor& copy) {
     const Tensor found_inf = Tensor::zeros(in[0].context(), {1});
-    sgd({in[0], in[1], in[2], in[3], in[4], found_inf},
+    sgd({in[0], in[1], in[2], in[3], in[4], found_inf, copy},
         {.momentum = 0.9, .nesterov = nesterov, .segments = {{0, in[0].numel(), 0, 0.1}}});
   };
   const auto reference = [=](Inputs in) {
@@ -87,7 +115,9 @@ OpCase sgd_row(bool nesterov) {
     }
     return std::vector{p, b};
   };
-  return arena_row("sgd", nesterov ? "nesterov" : "momentum", 2, inputs, update, reference);
+  OpCase c = arena_row("sgd", nesterov ? "nesterov" : "momentum", 2, inputs,
+                       [=](std::span<const Tensor> in) { update(in, {}); }, reference);
+  return weights == DType::f32 ? c : with_weights(c, weights, 2, update, reference);
 }
 
 OpCase ema_row() {
@@ -98,6 +128,32 @@ OpCase ema_row() {
     return std::vector{y};
   };
   return arena_row("ema", "", 1, inputs, [](std::span<const Tensor> in) { ema(in[0], in[1], in[2]); }, reference);
+}
+
+OpCase loss_scale_row(bool found_inf) {
+  OpCase c;
+  c.op = "loss_scale";
+  c.variant = found_inf ? "back_off" : "grow";
+  // The second set's count is one short of the interval.
+  const auto inputs = [](double steps) {
+    return std::vector<Input>{f32({1}, 3, 4), {.shape = {1}, .low = steps, .high = steps + 1, .floating = false}};
+  };
+  c.inputs = {inputs(3), inputs(9)};
+  c.run = [=](std::span<const Tensor> in) {
+    const Tensor scale = mul(in[0], 1.0), steps = Tensor::zeros(in[1].context(), {1}, DType::i64);
+    steps.copy_from(in[1]);
+    loss_scale_update(scale, steps, Tensor::full(in[0].context(), {1}, found_inf ? 1 : 0),
+                      {.growth_interval = 10, .min_scale = 1.75, .max_scale = 7});
+    return std::vector{scale, steps};
+  };
+  c.reference = [=](Inputs in) {
+    const bool grows = !found_inf && in[1][0] == 9;
+    const double factor = found_inf ? 0.5 : grows ? 2 : 1;
+    return std::vector{Array{{1}, {std::clamp(in[0][0] * factor, 1.75, 7.0)}},
+                       Array{{1}, {found_inf || grows ? 0 : in[1][0] + 1}}};
+  };
+  c.f64 = c.half = c.gradient = c.nan_passes = false;
+  return c;
 }
 
 OpCase flatten_into_row() {
@@ -155,7 +211,19 @@ OpCase clip_coefficient_row() {
 }  // namespace
 
 std::vector<OpCase> optim_cases() {
-  return {adamw_row(), sgd_row(false), sgd_row(true), ema_row(), flatten_into_row(), global_norm_row(), clip_coefficient_row()};
+  return {adamw_row(),
+          adamw_row(DType::f16),
+          adamw_row(DType::bf16),
+          sgd_row(false),
+          sgd_row(true),
+          sgd_row(true, DType::f16),
+          sgd_row(false, DType::bf16),
+          ema_row(),
+          flatten_into_row(),
+          global_norm_row(),
+          clip_coefficient_row(),
+          loss_scale_row(false),
+          loss_scale_row(true)};
 }
 
 }  // namespace tern::testing

@@ -12,6 +12,7 @@
 #include "kernels/ema/ema.h"
 #include "kernels/flatten_into/flatten_into.h"
 #include "kernels/global_norm/global_norm.h"
+#include "kernels/loss_scale/loss_scale.h"
 #include "kernels/sgd/sgd.h"
 #include "tests/catch.h"
 
@@ -185,6 +186,63 @@ TEST_CASE("clip_coefficient: PyTorch's formula on scaled gradients", "[optim]") 
   CHECK(std::isnan(coefficient(std::nan(""), 1)));
 }
 
+TEST_CASE("adamw, sgd: the 16-bit copy is the updated master rounded, and a skipped step leaves it", "[optim]") {
+  const std::string name = GENERATE("adamw", "sgd", "nesterov");
+  const DType dtype = GENERATE(DType::f16, DType::bf16);
+  Context context(with_threads(2));
+  const int64_t count = 20001;
+  State plain(context, count), copied(context, count);
+  const Tensor weights = Tensor::full(context, {count}, 7, dtype);
+  auto step = [&](const Tensor& flag) {
+    if (name == "adamw") {
+      AdamWState state = copied.adamw_state(copied.one, flag);
+      state.weights = weights;
+      adamw(state, {.beta1 = 0.9, .beta2 = 0.99, .segments = segments(count - 1)});
+    } else {
+      SgdState state = copied.sgd_state(copied.one, flag);
+      state.weights = weights;
+      sgd(state, {.momentum = name == "sgd" ? 0 : 0.9, .nesterov = name == "nesterov", .segments = segments(count - 1)});
+    }
+  };
+  auto widened = [&](int64_t i) {
+    return dtype == DType::f16 ? static_cast<float>(weights.data<Half>()[i]) : static_cast<float>(weights.data<BFloat16>()[i]);
+  };
+  copied.set_step(1);
+  step(copied.one);
+  CHECK(widened(3) == 7);
+  step(copied.zero);
+  plain.set_step(1);
+  run_step(name, plain, plain.one, plain.zero);
+  for (int64_t i = 0; i < count - 1; ++i) {
+    const float master = copied.master.data<float>()[i];
+    const float rounded = dtype == DType::f16 ? static_cast<float>(Half(master)) : static_cast<float>(BFloat16(master));
+    if (master != plain.master.data<float>()[i] || widened(i) != rounded) FAIL("element " << i);
+  }
+  CHECK(widened(count - 1) == 7);  // outside every segment
+}
+
+TEST_CASE("loss_scale: grows and backs off as torch.amp.GradScaler, within its limits", "[optim]") {
+  Context context(with_threads(1));
+  const Tensor scale = Tensor::full(context, {1}, 1024), steps = Tensor::zeros(context, {1}, DType::i64);
+  const LossScale options{.growth_interval = 3, .min_scale = 256, .max_scale = 3000};
+  auto after = [&](double found_inf) {
+    loss_scale_update(scale, steps, Tensor::full(context, {1}, found_inf), options);
+    return std::pair(scale.item(), steps.item());
+  };
+  CHECK(after(0) == std::pair(1024.0, 1.0));
+  CHECK(after(0) == std::pair(1024.0, 2.0));
+  CHECK(after(0) == std::pair(2048.0, 0.0));
+  CHECK(after(0) == std::pair(2048.0, 1.0));
+  CHECK(after(1) == std::pair(1024.0, 0.0));
+  CHECK(after(1) == std::pair(512.0, 0.0));
+  CHECK(after(std::nan("")) == std::pair(256.0, 0.0));
+  CHECK(after(1) == std::pair(256.0, 0.0));
+  for (int i = 0; i < 12; ++i) after(0);
+  CHECK(after(0) == std::pair(3000.0, 1.0));
+  CHECK_THROWS_AS(loss_scale_update(scale, scale, scale), ShapeError);
+  CHECK_THROWS_AS(loss_scale_update(scale, steps, scale, {.growth = 0.5}), ConfigError);
+}
+
 TEST_CASE("ema: moves the average by its decay", "[optim]") {
   Context context(with_threads(2));
   const Tensor average = Tensor::from(context, {3}, std::vector<float>{1, 2, 4});
@@ -211,6 +269,9 @@ TEST_CASE("optimizer ops refuse tensors and segments that do not fit", "[optim]"
   CHECK_THROWS_WITH(sgd(state.sgd_state(state.one, state.zero), {.segments = {{0, 38}}}), "[sgd] segment 0..38 is outside f32[37]");
   CHECK_THROWS_AS(sgd(state.sgd_state(state.one, state.zero), {.segments = {{0, 3, 2}}}), ShapeError);
   CHECK_THROWS_AS(sgd(state.sgd_state(state.one, state.zero), {.nesterov = true, .segments = {}}), ConfigError);
+  SgdState with_weights = state.sgd_state(state.one, state.zero);
+  with_weights.weights = Tensor::zeros(context, {kCount});
+  CHECK_THROWS_WITH(sgd(with_weights, {}), "[sgd] weights are f32[37], wants f16 or bf16 of master's shape [37]");
   state.v = Tensor::zeros(context, {5});
   CHECK_THROWS_AS(adamw(state.adamw_state(state.one, state.zero), {}), ShapeError);
 }

@@ -1,8 +1,7 @@
 #include "kernels/adamw/adamw.h"
 
-#include <cmath>
-
 #include "core/op.h"
+#include "kernels/adamw/adamw_factors.h"
 #include "kernels/common/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -11,20 +10,6 @@
 #include <hwy/highway.h>
 
 #include "kernels/common/for_vectors-inl.h"
-
-#ifndef TERN_ADAMW_ONCE
-#define TERN_ADAMW_ONCE
-namespace tern {
-namespace {
-
-/// One segment's factors, worked out in f64 and rounded once, as PyTorch does.
-struct AdamWFactors {
-  float grad_scale, keep, one_minus_beta1, beta2, one_minus_beta2, root_correction2, eps, minus_step_size;
-};
-
-}  // namespace
-}  // namespace tern
-#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace tern {
@@ -58,14 +43,17 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace tern {
+namespace cuda {
+void adamw(Launch& launch, const AdamW& options);  // adamw.cu
+}
 namespace {
 
 HWY_EXPORT(adamw_f32);
 
-/// in, in AdamWState's order; out: master, m, v, step.
+/// in, in AdamWState's order; out: master, m, v, step and perhaps the weights.
 class AdamWOp final : public OpBase<AdamWOp> {
  public:
-  explicit AdamWOp(const AdamW& options) : options_(options) {}
+  AdamWOp(const AdamW& options, bool has_weights) : options_(options), has_weights_(has_weights) {}
 
   std::string_view name() const override { return "adamw"; }
 
@@ -73,48 +61,53 @@ class AdamWOp final : public OpBase<AdamWOp> {
     const Spec arenas[] = {in[0], in[1], in[2], in[4]};
     check_flat_update(name(), arenas, in[5], in[6], in[7], options_.segments);
     if (in[3] != Spec{DType::f64, {1}}) throw_shape(name(), "step is " + in[3].str() + ", wants f64[1]");
-    return {in[0], in[1], in[2], in[3]};
+    std::vector<Spec> out{in[0], in[1], in[2], in[3]};
+    if (has_weights_) {
+      check_flat_weights(name(), in[8], in[0]);
+      out.push_back(in[8]);
+    }
+    return out;
   }
-  std::optional<Alias> alias(int out, std::span<const Spec>) const override { return Alias{.input = out, .writes = true}; }
-  int visible_outputs() const override { return 4; }
+  std::optional<Alias> alias(int out, std::span<const Spec>) const override { 
+    return Alias{.input = out < 4 ? out : 8, .writes = true};
+  }
+  int visible_outputs() const override { return has_weights_ ? 5 : 4; }
   bool differentiable() const override { return false; }
+
+  size_t workspace(std::span<const Spec>, Context& context) const override {
+    return context.device().kind == Device::Kind::cuda ? options_.segments.size() * sizeof(AdamWFactors) : 0;
+  }
+  void run_cuda(Launch& launch) const { cuda::adamw(launch, options_); }
 
   void run_cpu(Launch& l) const {
     if (l.in[7].data<float>()[0] != 0) return;
     double& step = *l.out[3].data<double>();
     step += 1;
     for (const UpdateSegment& segment : options_.segments) {
-      const AdamWFactors factors = factors_of(segment, step, l.in[5].data<double>()[segment.group], l.in[6].data<float>()[0]);
+      const AdamWFactors factors =
+          adamw_factors(options_.beta1, options_.beta2, options_.eps, segment.weight_decay, step,
+                        l.in[5].data<double>()[segment.group], l.in[6].data<float>()[0]);
       for_chunks(l.context, segment.end - segment.begin, [&](int64_t begin, int64_t end) {
         const int64_t at = segment.begin + begin;
         HWY_DYNAMIC_DISPATCH(adamw_f32)(l.out[0].data<float>() + at, l.out[1].data<float>() + at, l.out[2].data<float>() + at,
                                         l.in[4].data<float>() + at, end - begin, factors);
+        if (has_weights_) round_flat_weights(l.out[4], l.out[0].data<float>(), at, segment.begin + end);
       });
     }
   }
 
  private:
-  AdamWFactors factors_of(const UpdateSegment& segment, double step, double lr, float grad_scale) const {
-    const double correction1 = 1 - std::pow(options_.beta1, step), correction2 = 1 - std::pow(options_.beta2, step);
-    return {.grad_scale = grad_scale,
-            .keep = static_cast<float>(1 - lr * segment.weight_decay),
-            .one_minus_beta1 = static_cast<float>(1 - options_.beta1),
-            .beta2 = static_cast<float>(options_.beta2),
-            .one_minus_beta2 = static_cast<float>(1 - options_.beta2),
-            .root_correction2 = static_cast<float>(std::sqrt(correction2)),
-            .eps = static_cast<float>(options_.eps),
-            .minus_step_size = static_cast<float>(-lr / correction1)};
-  }
-
   AdamW options_;
+  bool has_weights_;
 };
 
 }  // namespace
 
 void adamw(const AdamWState& s, const AdamW& options) {
   NoGrad guard(s.master.context());
-  const std::vector<Tensor> in{s.master, s.m, s.v, s.step, s.grads, s.lr, s.grad_scale, s.found_inf};
-  tern::apply(std::make_shared<AdamWOp>(options), in);
+  std::vector<Tensor> in{s.master, s.m, s.v, s.step, s.grads, s.lr, s.grad_scale, s.found_inf};
+  if (s.weights.defined()) in.push_back(s.weights);
+  tern::apply(std::make_shared<AdamWOp>(options, s.weights.defined()), in);
 }
 
 }  // namespace tern

@@ -11,7 +11,8 @@ struct AdamW {
   std::vector<UpdateSegment> segments;
 };
 
-/// The tensors of an AdamW step; all but grads, lr, grad_scale and found_inf are updated in place.
+/// The tensors of an AdamW step; all but grads, lr, grad_scale and found_inf are updated in place; a step
+/// that found_inf skips leaves everything as it was, and what no segment covers is left alone.
 struct AdamWState {
   Tensor master;      ///< f32 [P] parameters
   Tensor m, v;        ///< f32 [P] moments, zeros at first
@@ -20,6 +21,7 @@ struct AdamWState {
   Tensor lr;          ///< f64 [G]
   Tensor grad_scale;  ///< f32 [1]
   Tensor found_inf;   ///< f32 [1]
+  Tensor weights = {};  ///< f16 or bf16 [P]: gets the updated parameters, rounded; or undefined
 };
 
 /// One step of AdamW over every segment, with PyTorch's order of operations (torch.optim.AdamW, single tensor):

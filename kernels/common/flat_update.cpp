@@ -20,4 +20,16 @@ void check_flat_update(std::string_view op, std::span<const Spec> arenas, const 
   }
 }
 
+void check_flat_weights(std::string_view op, const Spec& weights, const Spec& master) {
+  if ((weights.dtype != DType::f16 && weights.dtype != DType::bf16) || weights.shape != master.shape)
+    throw_shape(op, "weights are " + weights.str() + ", wants f16 or bf16 of master's shape " + master.shape.str());
+}
+
+void round_flat_weights(const Tensor& weights, const float* master, int64_t begin, int64_t end) {
+  const auto round = [&](auto* to) {
+    for (int64_t i = begin; i < end; ++i) to[i] = std::remove_pointer_t<decltype(to)>(master[i]);
+  };
+  weights.dtype() == DType::f16 ? round(weights.data<Half>()) : round(weights.data<BFloat16>());
+}
+
 }  // namespace tern

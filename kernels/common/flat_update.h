@@ -20,6 +20,12 @@ struct UpdateSegment {
   double weight_decay = 0;
 };
 
+/// Throws unless `weights`, the rounded copy of a master arena, is f16 or bf16 of the master's shape.
+void check_flat_weights(std::string_view op, const Spec& weights, const Spec& master);
+
+/// Rounds master[begin..end) into the same place of `weights`, f16 or bf16.
+void round_flat_weights(const Tensor& weights, const float* master, int64_t begin, int64_t end);
+
 /// Throws unless `arenas` are f32 [P] of one size, lr is f64 [G], scale and flag are f32 [1], and segments lie in both.
 void check_flat_update(std::string_view op, std::span<const Spec> arenas, const Spec& lr, const Spec& grad_scale,
                        const Spec& found_inf, std::span<const UpdateSegment> segments);

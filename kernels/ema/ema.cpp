@@ -4,6 +4,9 @@
 #include "kernels/common/parallel.h"
 
 namespace tern {
+namespace cuda {
+void ema(Launch& launch);  // ema.cu
+}
 namespace {
 
 class Ema final : public OpBase<Ema> {
@@ -17,6 +20,7 @@ class Ema final : public OpBase<Ema> {
   }
   std::optional<Alias> alias(int, std::span<const Spec>) const override { return Alias{.input = 0, .writes = true}; }
   bool differentiable() const override { return false; }
+  void run_cuda(Launch& launch) const { cuda::ema(launch); }
   void run_cpu(Launch& l) const {
     const double decay = l.in[2].data<double>()[0];
     const auto keep = static_cast<float>(decay), take = static_cast<float>(1 - decay);

@@ -66,30 +66,40 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace tern {
+namespace cuda {
+void sgd(Launch& launch, const Sgd& options);  // sgd.cu
+}
 namespace {
 
 HWY_EXPORT(sgd_f32);
 
-/// in: master, grads, lr, grad_scale, found_inf and perhaps the momentum buffer; out: master and the buffer.
+/// in: master, grads, lr, grad_scale, found_inf, then the momentum buffer and the weights where there are any; out:
+/// master, buffer, weights.
 class SgdOp final : public OpBase<SgdOp> {
  public:
-  explicit SgdOp(const Sgd& options) : options_(options) {}
+  SgdOp(const Sgd& options, bool has_weights) : options_(options), has_weights_(has_weights) {}
 
   std::string_view name() const override { return "sgd"; }
 
   std::vector<Spec> infer(std::span<const Spec> in) const override {
     std::vector<Spec> arenas{in[0], in[1]}, out{in[0]};
-    if (in.size() == 6) {
+    if (has_momentum()) {
       arenas.push_back(in[5]);
       out.push_back(in[5]);
     }
     check_flat_update(name(), arenas, in[2], in[3], in[4], options_.segments);
+    if (has_weights_) {
+      check_flat_weights(name(), in.back(), in[0]);
+      out.push_back(in.back());
+    }
     return out;
   }
   std::optional<Alias> alias(int out, std::span<const Spec>) const override {
-    return Alias{.input = out == 0 ? 0 : 5, .writes = true};
+    return Alias{.input = out == 0 ? 0 : 4 + out, .writes = true};
   }
+  int visible_outputs() const override { return 1 + (has_momentum() ? 1 : 0) + (has_weights_ ? 1 : 0); }
   bool differentiable() const override { return false; }
+  void run_cuda(Launch& launch) const { cuda::sgd(launch, options_); }
 
   void run_cpu(Launch& l) const {
     if (l.in[4].data<float>()[0] != 0) return;
@@ -100,15 +110,19 @@ class SgdOp final : public OpBase<SgdOp> {
                                .minus_lr = static_cast<float>(-l.in[2].data<double>()[segment.group])};
       for_chunks(l.context, segment.end - segment.begin, [&](int64_t begin, int64_t end) {
         const int64_t at = segment.begin + begin;
-        float* buffer = l.out.size() == 2 ? l.out[1].data<float>() + at : nullptr;
+        float* buffer = has_momentum() ? l.out[1].data<float>() + at : nullptr;
         HWY_DYNAMIC_DISPATCH(sgd_f32)(l.out[0].data<float>() + at, buffer, l.in[1].data<float>() + at, end - begin, factors,
                                       options_.nesterov);
+        if (has_weights_) round_flat_weights(l.out.back(), l.out[0].data<float>(), at, segment.begin + end);
       });
     }
   }
 
  private:
+  bool has_momentum() const { return options_.momentum != 0; }
+
   Sgd options_;
+  bool has_weights_;
 };
 
 }  // namespace
@@ -119,7 +133,8 @@ void sgd(const SgdState& s, const Sgd& options) {
   NoGrad guard(s.master.context());
   std::vector<Tensor> in{s.master, s.grads, s.lr, s.grad_scale, s.found_inf};
   if (options.momentum != 0) in.push_back(s.momentum);
-  tern::apply(std::make_shared<SgdOp>(options), in);
+  if (s.weights.defined()) in.push_back(s.weights);
+  tern::apply(std::make_shared<SgdOp>(options, s.weights.defined()), in);
 }
 
 }  // namespace tern

@@ -10,7 +10,8 @@ struct Sgd {
   std::vector<UpdateSegment> segments;
 };
 
-/// The tensors of an SGD step; master and momentum are updated in place.
+/// The tensors of an SGD step; master, momentum and weights are updated in place. A step that found_inf skips leaves
+/// everything as it was, and what no segment covers is left alone.
 struct SgdState {
   Tensor master;      ///< f32 [P] parameters
   Tensor momentum;    ///< f32 [P], zeros at first; undefined where Sgd::momentum is 0
@@ -18,6 +19,7 @@ struct SgdState {
   Tensor lr;          ///< f64 [G]
   Tensor grad_scale;  ///< f32 [1]
   Tensor found_inf;   ///< f32 [1]
+  Tensor weights = {};  ///< f16 or bf16 [P]: gets the updated parameters, rounded; or undefined
 };
 
 /// One step of SGD over every segment, as torch.optim.SGD with dampening 0:
