@@ -5,15 +5,14 @@
 #include "kernels/common/window.h"
 
 namespace tern {
+namespace cuda {  // avg_pool2d.cu
+void avg_pool2d(Launch& launch, const Window& window, bool count_include_pad);
+void avg_pool2d_grad(Launch& launch, const Window& window, bool count_include_pad);
+}  // namespace cuda
 namespace {
 
 Window window_of(const AvgPool2d& options, const Shape& x) {
   return make_window("avg_pool2d", options.kernel, options.stride, options.padding, x);
-}
-
-int64_t divisor(const Window& w, int64_t i, int64_t j, bool count_include_pad) {
-  if (count_include_pad) return w.kernel * w.kernel;
-  return (w.row_end(i) - w.row_begin(i)) * (w.col_end(j) - w.col_begin(j));
 }
 
 /// in: x. out: y.
@@ -24,6 +23,9 @@ class AvgPool2dOp final : public OpBase<AvgPool2dOp> {
   std::vector<Spec> infer(std::span<const Spec> in) const override;
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override;
   Saves saves(GradMask) const override { return {}; }
+  void run_cuda(Launch& launch) const {
+    cuda::avg_pool2d(launch, window_of(options_, launch.in[0].shape()), options_.count_include_pad);
+  }
   void run_cpu(Launch& launch) const;
 
  private:
@@ -41,6 +43,9 @@ class AvgPool2dGrad final : public OpBase<AvgPool2dGrad> {
     return {avg_pool2d(dy[0], options_)};
   }
   Saves saves(GradMask) const override { return {}; }
+  void run_cuda(Launch& launch) const {
+    cuda::avg_pool2d_grad(launch, window_of(options_, x_), options_.count_include_pad);
+  }
   void run_cpu(Launch& launch) const;
 
  private:
@@ -67,7 +72,7 @@ void AvgPool2dOp::run_cpu(Launch& launch) const {
     T* y = launch.out[0].data<T>();
     for_output_pixels(launch.context, w, [&](int64_t image, int64_t i, int64_t j) {
       constexpr int64_t kBlock = 64;
-      const Acc count = static_cast<Acc>(divisor(w, i, j, options_.count_include_pad));
+      const Acc count = static_cast<Acc>(w.values_in(i, j, options_.count_include_pad));
       for (int64_t begin = 0; begin < w.c; begin += kBlock) {
         const int64_t channels = std::min(kBlock, w.c - begin);
         Acc sum[kBlock] = {};
@@ -94,7 +99,7 @@ void AvgPool2dGrad::run_cpu(Launch& launch) const {
       std::fill(dx + w.x_at(image, 0, 0), dx + w.x_at(image + 1, 0, 0), T{});
       for (int64_t i = 0; i < w.p; ++i) {
         for (int64_t j = 0; j < w.q; ++j) {
-          const Acc count = static_cast<Acc>(divisor(w, i, j, options_.count_include_pad));
+          const Acc count = static_cast<Acc>(w.values_in(i, j, options_.count_include_pad));
           const T* g = dy + w.y_at(image, i, j);
           for_window(w, i, j, [&](int64_t r, int64_t s) {
             T* to = dx + w.x_at(image, r, s);

@@ -1,4 +1,5 @@
 #include "core/thread_pool.h"
+#include "kernels/batch_norm/batch_norm_blocks.h"
 #include "kernels/batch_norm/batch_norm_kernels.h"
 #include "kernels/batch_norm/batch_norm_ops.h"
 #include "kernels/common/parameter.h"
@@ -185,6 +186,7 @@ class Backward {
 }  // namespace
 
 size_t BatchNormTrain::workspace(std::span<const Spec> in, Context& context) const {
+  if (context.device().kind == Device::Kind::cuda) return batch_norm_blocks(setup_, in[0]).partial_bytes();
   const Rows rows(setup_, in[0].shape);
   return dispatch_floating(name(), in[0].dtype, [&](auto t) {
     using Acc = Accumulator<decltype(t)>;
@@ -215,7 +217,8 @@ void BatchNormTrain::run_cpu(Launch& launch) const {
   });
 }
 
-size_t BatchNormEval::workspace(std::span<const Spec> in, Context&) const {
+size_t BatchNormEval::workspace(std::span<const Spec> in, Context& context) const {
+  if (context.device().kind == Device::Kind::cuda) return 0;
   return dispatch_floating(name(), in[0].dtype,
                            [&](auto t) { return affine_bytes<Accumulator<decltype(t)>>(in[0].shape[-1]); });
 }
@@ -235,6 +238,10 @@ void BatchNormEval::run_cpu(Launch& launch) const {
 }
 
 size_t BatchNormGrad::workspace(std::span<const Spec> in, Context& context) const {
+  if (context.device().kind == Device::Kind::cuda) {
+    const BatchNormBlocks blocks = batch_norm_blocks(setup_, in[0]);
+    return blocks.partial_bytes() + blocks.lane_bytes();
+  }
   const Rows rows(setup_, in[0].shape);
   return dispatch_floating(name(), in[0].dtype,
                            [&](auto t) { return Backward<false, decltype(t)>::bytes(rows, context); });

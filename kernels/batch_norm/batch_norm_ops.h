@@ -18,6 +18,12 @@ struct BatchNormSetup {
   Lanes lanes(const Shape& x) const { return {x[0], lane_size}; }
 };
 
+namespace cuda {  // batch_norm.cu, batch_norm_grad.cu
+void batch_norm_train(Launch& launch, const BatchNormSetup& setup);
+void batch_norm_eval(Launch& launch, const BatchNormSetup& setup);
+void batch_norm_grad(Launch& launch, const BatchNormSetup& setup);
+}  // namespace cuda
+
 /// in: x, [gamma], [beta]. out: y, mean, var.
 class BatchNormTrain final : public OpBase<BatchNormTrain> {
  public:
@@ -29,6 +35,7 @@ class BatchNormTrain final : public OpBase<BatchNormTrain> {
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override;
   Saves saves(GradMask) const override;
   void run_cpu(Launch& launch) const;
+  void run_cuda(Launch& launch) const { cuda::batch_norm_train(launch, setup_); }
 
  private:
   BatchNormSetup setup_;
@@ -45,6 +52,7 @@ class BatchNormEval final : public OpBase<BatchNormEval> {
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override;
   Saves saves(GradMask) const override { return {GradMask().set(), {}}; }
   void run_cpu(Launch& launch) const;
+  void run_cuda(Launch& launch) const { cuda::batch_norm_eval(launch, setup_); }
 
  private:
   BatchNormSetup setup_;
@@ -59,6 +67,7 @@ class BatchNormGrad final : public OpBase<BatchNormGrad> {
   size_t workspace(std::span<const Spec> in, Context& context) const override;
   int visible_outputs() const override { return wants_dx_ ? 3 : 2; }
   void run_cpu(Launch& launch) const;
+  void run_cuda(Launch& launch) const { cuda::batch_norm_grad(launch, setup_); }
 
  private:
   BatchNormSetup setup_;

@@ -3,6 +3,9 @@
 #include "kernels/batch_norm/batch_norm.h"
 
 namespace tern {
+namespace cuda {
+void batch_norm_update(Launch& launch, const BatchNormUpdate& options);  // batch_norm_update.cu
+}
 namespace {
 
 /// in: running_mean, running_var, num_batches, mean, var, [skip]. Overwrites the first three.
@@ -17,6 +20,7 @@ class BatchNormUpdateOp final : public OpBase<BatchNormUpdateOp> {
   }
   std::vector<Spec> infer(std::span<const Spec> in) const override;
   void run_cpu(Launch& launch) const;
+  void run_cuda(Launch& launch) const { cuda::batch_norm_update(launch, options_); }
 
  private:
   BatchNormUpdate options_;

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "core/op.h"
+#include "core/rng.h"
 #include "kernels/common/parallel.h"
 
 /// The geometry of two-dimensional pooling windows.
@@ -15,18 +16,30 @@ struct Window {
   int64_t n, h, w, c, p, q;
 
   /// The part of window (i, j) that lies inside the picture, as rows and columns of x.
-  int64_t row_begin(int64_t i) const { return std::max<int64_t>(0, i * stride - padding); }
-  int64_t row_end(int64_t i) const { return std::min(h, i * stride - padding + kernel); }
-  int64_t col_begin(int64_t j) const { return std::max<int64_t>(0, j * stride - padding); }
-  int64_t col_end(int64_t j) const { return std::min(w, j * stride - padding + kernel); }
+  TERN_HOST_DEVICE int64_t row_begin(int64_t i) const { return std::max<int64_t>(0, i * stride - padding); }
+  TERN_HOST_DEVICE int64_t row_end(int64_t i) const { return std::min(h, i * stride - padding + kernel); }
+  TERN_HOST_DEVICE int64_t col_begin(int64_t j) const { return std::max<int64_t>(0, j * stride - padding); }
+  TERN_HOST_DEVICE int64_t col_end(int64_t j) const { return std::min(w, j * stride - padding + kernel); }
   /// Index of row r, column s in window (i, j), row-major.
-  int64_t position(int64_t i, int64_t j, int64_t r, int64_t s) const {
+  TERN_HOST_DEVICE int64_t position(int64_t i, int64_t j, int64_t r, int64_t s) const {
     return (r - i * stride + padding) * kernel + (s - j * stride + padding);
+  }
+  /// The windows along one axis, of `count` there, that cover coordinate `at`: first_over(at) .. end_over(at, count) - 1.
+  TERN_HOST_DEVICE int64_t first_over(int64_t at) const {
+    return at + padding < kernel ? 0 : (at + padding - kernel) / stride + 1;
+  }
+  TERN_HOST_DEVICE int64_t end_over(int64_t at, int64_t count) const {
+    return std::min(count, (at + padding) / stride + 1);
+  }
+  /// Values that a mean over window (i, j) divides by.
+  TERN_HOST_DEVICE int64_t values_in(int64_t i, int64_t j, bool count_padding) const {
+    if (count_padding) return kernel * kernel;
+    return (row_end(i) - row_begin(i)) * (col_end(j) - col_begin(j));
   }
   Shape out() const { return {n, p, q, c}; }
   /// Element offsets of a pixel of x and of y.
-  int64_t x_at(int64_t image, int64_t r, int64_t s) const { return ((image * h + r) * w + s) * c; }
-  int64_t y_at(int64_t image, int64_t i, int64_t j) const { return ((image * p + i) * q + j) * c; }
+  TERN_HOST_DEVICE int64_t x_at(int64_t image, int64_t r, int64_t s) const { return ((image * h + r) * w + s) * c; }
+  TERN_HOST_DEVICE int64_t y_at(int64_t image, int64_t i, int64_t j) const { return ((image * p + i) * q + j) * c; }
 };
 
 /// `stride` 0: the kernel. Throws ConfigError for options that fit no picture, ShapeError when x is not [N,H,W,C] or is
@@ -35,7 +48,7 @@ Window make_window(std::string_view op, int64_t kernel, int64_t stride, int64_t 
 
 /// Calls `body(r, s)` for each pixel of window (i, j) inside the picture, row-major.
 template <class Body>
-void for_window(const Window& window, int64_t i, int64_t j, const Body& body) {
+TERN_HOST_DEVICE void for_window(const Window& window, int64_t i, int64_t j, const Body& body) {
   for (int64_t r = window.row_begin(i); r < window.row_end(i); ++r)
     for (int64_t s = window.col_begin(j); s < window.col_end(j); ++s) body(r, s);
 }

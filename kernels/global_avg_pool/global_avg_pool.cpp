@@ -6,6 +6,10 @@
 #include "kernels/common/sum_rows.h"
 
 namespace tern {
+namespace cuda {  // global_avg_pool.cu
+void global_avg_pool(Launch& launch);
+void global_avg_pool_grad(Launch& launch);
+}  // namespace cuda
 namespace {
 
 /// in: x. out: y.
@@ -16,6 +20,7 @@ class GlobalAvgPool final : public OpBase<GlobalAvgPool> {
   size_t workspace(std::span<const Spec> in, Context& context) const override;
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override;
   Saves saves(GradMask) const override { return {}; }
+  void run_cuda(Launch& launch) const { cuda::global_avg_pool(launch); }
   void run_cpu(Launch& launch) const;
 };
 
@@ -30,6 +35,7 @@ class GlobalAvgPoolGrad final : public OpBase<GlobalAvgPoolGrad> {
     return {global_avg_pool(dy[0])};
   }
   Saves saves(GradMask) const override { return {}; }
+  void run_cuda(Launch& launch) const { cuda::global_avg_pool_grad(launch); }
   void run_cpu(Launch& launch) const;
 
  private:
@@ -45,6 +51,7 @@ std::vector<Spec> GlobalAvgPool::infer(std::span<const Spec> in) const {
 }
 
 size_t GlobalAvgPool::workspace(std::span<const Spec> in, Context& context) const {
+  if (context.device().kind == Device::Kind::cuda) return 0;
   // Enough for the wider f64 path too.
   return 2 * scratch_bytes<double>(in[0].shape[3] * context.pool().threads());
 }

@@ -5,6 +5,10 @@
 #include "kernels/common/window.h"
 
 namespace tern {
+namespace cuda {  // max_pool2d.cu
+void max_pool2d(Launch& launch, const Window& window);
+void max_pool2d_grad(Launch& launch, const Window& window);
+}  // namespace cuda
 namespace {
 
 /// Calls `f` with the type that numbers the pixels of a window.
@@ -26,6 +30,7 @@ class MaxPool2dOp final : public OpBase<MaxPool2dOp> {
   std::vector<Spec> infer(std::span<const Spec> in) const override;
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override;
   Saves saves(GradMask) const override { return {{}, GradMask(0b10)}; }
+  void run_cuda(Launch& launch) const { cuda::max_pool2d(launch, window(launch.in[0].shape())); }
   void run_cpu(Launch& launch) const;
 
  private:
@@ -44,6 +49,7 @@ class MaxPool2dGrad final : public OpBase<MaxPool2dGrad> {
   std::vector<Spec> infer(std::span<const Spec>) const override {
     return {{dtype_, {window_.n, window_.h, window_.w, window_.c}}};
   }
+  void run_cuda(Launch& launch) const { cuda::max_pool2d_grad(launch, window_); }
   void run_cpu(Launch& launch) const;
 
  private:
