@@ -36,7 +36,8 @@ class AdamWOptimizer final : public Optimizer {
   AdamWOptimizer(ParameterStore& store, const std::vector<Part>& parts, AdamWOptions o)
       : options_{.beta1 = o.beta1, .beta2 = o.beta2, .eps = o.eps, .segments = update_segments(parts)},
         state_{.master = store.master, .m = state_like(store), .v = state_like(store),
-               .step = Tensor::zeros(store.master.context(), {1}, DType::f64), .grads = store.grads, .lr = {}, .grad_scale = {}, .found_inf = {}} {}
+               .step = Tensor::zeros(store.master.context(), {1}, DType::f64), .grads = store.grads, .lr = {}, .grad_scale = {}, .found_inf = {},
+               .weights = store.weights} {}
 
   void step(const StepInputs& inputs) override {
     AdamWState state = state_;
@@ -62,7 +63,7 @@ class SgdOptimizer final : public Optimizer {
   }
 
   void step(const StepInputs& inputs) override {
-    sgd({store_.master, momentum_, store_.grads, inputs.lr, inputs.grad_scale, inputs.skip}, options_);
+    sgd({store_.master, momentum_, store_.grads, inputs.lr, inputs.grad_scale, inputs.skip, store_.weights}, options_);
   }
   std::vector<StateTensor> state() const override {
     if (!momentum_.defined()) return {};
