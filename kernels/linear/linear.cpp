@@ -5,11 +5,16 @@
 #include "kernels/bias_grad/bias_grad.h"
 #include "kernels/common/check.h"
 #include "kernels/common/gemm.h"
+#include "kernels/common/on_cuda.h"
 #include "kernels/common/widen.h"
 #include "kernels/linear_wgrad/linear_wgrad.h"
 #include "kernels/matmul/matmul.h"
 
 namespace tern {
+namespace cuda {
+size_t gemm_workspace();      // gemm_cuda.cpp
+void linear(Launch& launch);  // gemm_cuda.cpp
+}  // namespace cuda
 namespace {
 
 /// in: x, w and perhaps the bias.
@@ -33,7 +38,9 @@ class Linear final : public OpBase<Linear> {
     return {{in[0].dtype, in[0].shape.with(-1, out)}};
   }
 
-  size_t workspace(std::span<const Spec> in, Context&) const override {
+  size_t workspace(std::span<const Spec> in, Context& context) const override {
+    if constexpr (kCudaBuild)
+      if (on_cuda(context)) return cuda::gemm_workspace();
     return dispatch_floating(name(), in[0].dtype, [&](auto t) {
       using T = decltype(t);
       const Gemm g = product(in);
@@ -61,6 +68,7 @@ class Linear final : public OpBase<Linear> {
   void run_cpu(Launch& l) const {
     dispatch_floating(name(), l.out[0].dtype(), [&](auto t) { run_typed<decltype(t)>(l); });
   }
+  void run_cuda(Launch& l) const { cuda::linear(l); }
 
  private:
   static Gemm product(std::span<const Spec> in) {

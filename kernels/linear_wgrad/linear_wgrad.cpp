@@ -7,11 +7,16 @@
 #include "core/op.h"
 #include "kernels/common/check.h"
 #include "kernels/common/gemm_buffers.h"
+#include "kernels/common/on_cuda.h"
 #include "kernels/common/widen.h"
 #include "kernels/linear/linear.h"
 #include "kernels/matmul/matmul.h"
 
 namespace tern {
+namespace cuda {
+size_t gemm_workspace();            // gemm_cuda.cpp
+void linear_wgrad(Launch& launch);  // gemm_cuda.cpp
+}  // namespace cuda
 namespace {
 
 class LinearWgradOp final : public OpBase<LinearWgradOp> {
@@ -30,6 +35,8 @@ class LinearWgradOp final : public OpBase<LinearWgradOp> {
   }
 
   size_t workspace(std::span<const Spec> in, Context& context) const override {
+    if constexpr (kCudaBuild)
+      if (on_cuda(context)) return cuda::gemm_workspace();
     return dispatch_floating(name(), in[0].dtype, [&](auto t) {
       using T = decltype(t);
       const Lanes lanes{in[0].shape[0], lane_size_};
@@ -59,6 +66,7 @@ class LinearWgradOp final : public OpBase<LinearWgradOp> {
   void run_cpu(Launch& l) const {
     dispatch_floating(name(), l.out[0].dtype(), [&](auto t) { run_typed<decltype(t)>(l); });
   }
+  void run_cuda(Launch& l) const { cuda::linear_wgrad(l); }
 
  private:
   /// The product of `count` pictures' rows.

@@ -8,50 +8,18 @@
 #include "core/op.h"
 #include "kernels/common/check.h"
 #include "kernels/common/gemm_buffers.h"
+#include "kernels/common/on_cuda.h"
 #include "kernels/common/widen.h"
+#include "kernels/matmul/batches.h"
 #include "kernels/reshape/reshape.h"
 
 namespace tern {
+namespace cuda {
+// matmul_cuda.cpp
+size_t matmul_workspace(const Spec& y, const MatMulBatches& batches);
+void matmul(Launch& launch, MatMul options, const MatMulBatches& batches);
+}  // namespace cuda
 namespace {
-
-/// The leading axes: all but the last two.
-Shape batch_of(const Shape& shape) { return Shape(shape.extents().first(static_cast<size_t>(shape.rank() - 2))); }
-
-/// The broadcast of all leading axes, cut in two: those that the result keeps and those that are summed over. Extents
-/// are 1 on the other's axes.
-struct Batches {
-  Shape kept, summed;
-};
-Batches split(const Shape& full, const Shape& result) {
-  Batches batches{full, full};
-  for (int axis = 0; axis < full.rank(); ++axis) {
-    const int own = axis - full.rank() + result.rank();
-    const bool keeps = own >= 0 && result[own] == full[axis];
-    (keeps ? batches.summed : batches.kept) = (keeps ? batches.summed : batches.kept).with(axis, 1);
-  }
-  return batches;
-}
-
-/// Matrices of an operand to skip along each axis of the broadcast batch, 0 where the operand is broadcast.
-using Strides = std::array<int64_t, Shape::kMaxRank>;
-Strides batch_strides(const Shape& batch, const Shape& full) {
-  Strides strides{};
-  int64_t stride = 1;
-  for (int axis = batch.rank() - 1; axis >= 0; --axis) {
-    strides[static_cast<size_t>(axis + full.rank() - batch.rank())] = batch[axis] == 1 ? 0 : stride;
-    stride *= batch[axis];
-  }
-  return strides;
-}
-
-int64_t matrix_at(int64_t index, const Shape& extents, const Strides& strides) {
-  int64_t matrix = 0;
-  for (int axis = extents.rank() - 1; axis >= 0; --axis) {
-    matrix += index % extents[axis] * strides[static_cast<size_t>(axis)];
-    index /= extents[axis];
-  }
-  return matrix;
-}
 
 /// The batched product. Its result's batch axes may be fewer than the operands' broadcast ones: batches that fall on
 /// one result are added in order. With that the gradients of a broadcast operand are products too, to any order.
@@ -76,6 +44,8 @@ class MatMulOp final : public OpBase<MatMulOp> {
   }
 
   size_t workspace(std::span<const Spec> in, Context& context) const override {
+    if constexpr (kCudaBuild)
+      if (on_cuda(context)) return cuda::matmul_workspace(infer(in)[0], {in[0].shape, in[1].shape, batch_});
     return dispatch_floating(name(), in[0].dtype, [&](auto t) {
       using T = decltype(t);
       const Gemm g = product(in);
@@ -109,6 +79,7 @@ class MatMulOp final : public OpBase<MatMulOp> {
   void run_cpu(Launch& l) const {
     dispatch_floating(name(), l.out[0].dtype(), [&](auto t) { run_typed<decltype(t)>(l); });
   }
+  void run_cuda(Launch& l) const { cuda::matmul(l, options_, {l.in[0].shape(), l.in[1].shape(), batch_}); }
 
   static Tensor product_of(const Tensor& a, const Tensor& b, MatMul options, const Shape& batch) {
     return apply_one(std::make_shared<MatMulOp>(options, batch), {a, b});
@@ -132,17 +103,11 @@ class MatMulOp final : public OpBase<MatMulOp> {
     const Gemm g = product(specs);
     const GemmBuffers<C> buffers(l.context, g, batch_.numel(), scratch);
 
-    const Shape batch_a = batch_of(specs[0].shape), batch_b = batch_of(specs[1].shape);
-    const Shape full = broadcast(batch_a, batch_b, "matmul");
-    const Strides strides_a = batch_strides(batch_a, full), strides_b = batch_strides(batch_b, full);
-    const Batches batches = split(full, batch_);
+    const MatMulBatches batches(specs[0].shape, specs[1].shape, batch_);
     l.context.pool().parallel_for(batch_.numel(), [&](int64_t target, int slot) {
-      const C* first_a = a + matrix_at(target, batches.kept, strides_a) * g.m * g.k;
-      const C* first_b = b + matrix_at(target, batches.kept, strides_b) * g.k * g.n;
       Gemm step = g;
       for (int64_t i = 0; i < batches.summed.numel(); ++i, step.accumulate = true)
-        run_gemm<C>(step, first_a + matrix_at(i, batches.summed, strides_a) * g.m * g.k,
-                    first_b + matrix_at(i, batches.summed, strides_b) * g.k * g.n, nullptr,
+        run_gemm<C>(step, a + batches.a_at(target, i) * g.m * g.k, b + batches.b_at(target, i) * g.k * g.n, nullptr,
                     y.data() + target * g.m * g.n, buffers.at(slot), l.context.pool());
     });
     y.store();
