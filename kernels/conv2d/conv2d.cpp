@@ -6,12 +6,19 @@
 #include "core/op.h"
 #include "core/thread_pool.h"
 #include "kernels/bias_grad/bias_grad.h"
+#include "kernels/common/on_cuda.h"
 #include "kernels/common/scratch.h"
 #include "kernels/conv2d/conv2d_f32.h"
+#include "kernels/conv2d/conv2d_job.h"
 #include "kernels/conv2d/conv2d_loops.h"
 #include "kernels/conv2d/geometry.h"
 
 namespace tern {
+namespace cuda {
+// conv2d_cuda.cpp
+size_t conv_workspace(Context& context, const ConvJob& job);
+void run_conv(Launch& launch, const ConvJob& job);
+}  // namespace cuda
 namespace {
 
 void check_dtypes(std::string_view op, std::span<const Spec> in) {
@@ -43,10 +50,14 @@ class Conv2dOp final : public OpBase<Conv2dOp> {
     return {{in[0].dtype, shape.y_shape()}};
   }
 
-  size_t workspace(std::span<const Spec> in, Context&) const override {
+  size_t workspace(std::span<const Spec> in, Context& context) const override {
+    if constexpr (kCudaBuild)
+      if (on_cuda(context)) return cuda::conv_workspace(context, job_of(in[0], in[1], in.size() > 2));
     if (in[0].dtype != DType::f32) return 0;
     return conv2d_f32_workspace(shape_of(in[0], in[1]));
   }
+
+  void run_cuda(Launch& l) const { cuda::run_conv(l, job_of(l.in[0].spec(), l.in[1].spec(), l.in.size() > 2)); }
 
   void run_cpu(Launch& l) const {
     const ConvShape shape = shape_of(l.in[0].spec(), l.in[1].spec());
@@ -80,6 +91,9 @@ class Conv2dOp final : public OpBase<Conv2dOp> {
 
  private:
   ConvShape shape_of(const Spec& x, const Spec& w) const { return conv_shape(name(), x.shape, w.shape, options_); }
+  ConvJob job_of(const Spec& x, const Spec& w, bool bias) const {
+    return {.pass = ConvPass::forward, .dtype = x.dtype, .shape = shape_of(x, w), .bias = bias};
+  }
   Conv2d options_;
 };
 
@@ -93,10 +107,14 @@ class Conv2dDgrad final : public OpBase<Conv2dDgrad> {
     return {{in[0].dtype, shape_of(in[0], in[1]).x_shape()}};
   }
 
-  size_t workspace(std::span<const Spec> in, Context&) const override {
+  size_t workspace(std::span<const Spec> in, Context& context) const override {
+    if constexpr (kCudaBuild)
+      if (on_cuda(context)) return cuda::conv_workspace(context, job_of(in[0], in[1]));
     if (in[0].dtype != DType::f32) return 0;
     return conv2d_dgrad_f32_workspace(shape_of(in[0], in[1]));
   }
+
+  void run_cuda(Launch& l) const { cuda::run_conv(l, job_of(l.in[0].spec(), l.in[1].spec())); }
 
   void run_cpu(Launch& l) const {
     const ConvShape shape = shape_of(l.in[0].spec(), l.in[1].spec());
@@ -135,6 +153,9 @@ class Conv2dDgrad final : public OpBase<Conv2dDgrad> {
       throw_shape(name(), "dy is " + dy.shape.str() + ", wants " + shape.y_shape().str());
     return shape;
   }
+  ConvJob job_of(const Spec& dy, const Spec& w) const {
+    return {.pass = ConvPass::dgrad, .dtype = dy.dtype, .shape = shape_of(dy, w)};
+  }
   Pair picture_;
   Conv2d options_;
 };
@@ -150,12 +171,17 @@ class Conv2dWgrad final : public OpBase<Conv2dWgrad> {
     return {{in[0].dtype, shape_of(in[0], in[1]).w_shape()}};
   }
 
-  size_t workspace(std::span<const Spec> in, Context&) const override {
+  size_t workspace(std::span<const Spec> in, Context& context) const override {
+    if constexpr (kCudaBuild)
+      if (on_cuda(context)) return cuda::conv_workspace(context, job_of(in[0], in[1]));
     const ConvShape shape = shape_of(in[0], in[1]);
     if (in[0].dtype == DType::f32) return conv2d_wgrad_f32_workspace(shape, lane_size_);
     const int64_t sums = Lanes{shape.n, lane_size_}.count() * shape.w_shape().numel();
     return in[0].dtype == DType::f64 ? scratch_bytes<double>(sums) : scratch_bytes<float>(sums);
   }
+
+  /// Sums over all lanes at once: on a GPU folded lanes and lanes one after another agree within rounding (D5).
+  void run_cuda(Launch& l) const { cuda::run_conv(l, job_of(l.in[0].spec(), l.in[1].spec())); }
 
   void run_cpu(Launch& l) const {
     const ConvShape shape = shape_of(l.in[0].spec(), l.in[1].spec());
@@ -197,6 +223,9 @@ class Conv2dWgrad final : public OpBase<Conv2dWgrad> {
     if (dy.shape != shape.y_shape())
       throw_shape(name(), "dy is " + dy.shape.str() + ", wants " + shape.y_shape().str());
     return shape;
+  }
+  ConvJob job_of(const Spec& x, const Spec& dy) const {
+    return {.pass = ConvPass::wgrad, .dtype = x.dtype, .shape = shape_of(x, dy)};
   }
   Pair filter_;
   int64_t lane_size_;
