@@ -19,6 +19,10 @@ Lambda::Function activation_of(const std::string& type) {
   return {};
 }
 
+/// Most elements of one weight and of one picture's activations (4 GiB of f32): beyond it stands a slip of the pen, and
+/// it is better refused by name than where the memory runs out.
+constexpr int64_t kMostElements = int64_t{1} << 30;
+
 /// Turns layer specs into modules, following the extents of what flows through.
 class Builder {
  public:
@@ -35,7 +39,7 @@ class Builder {
       if (name.empty()) name = layer.type + std::to_string(++unnamed_[layer.type]);
       at_ = "[model] layer '" + prefix + name + "' (" + layer.type + ")";
       const bool fuse_relu = layer.type == "batch_norm" && i + 1 < layers.size() && layers[i + 1].type == "relu";
-      sequence->add(name, make(layer, prefix + name + ".", fuse_relu));
+      sequence->add(name, make_checked(layer, prefix + name + ".", fuse_relu));
       if (fuse_relu) ++i;
     }
     return sequence;
@@ -48,6 +52,13 @@ class Builder {
   }
   void want_picture() const { want(shape_.rank() == 4, "wants a picture [N, H, W, C], gets " + shape_.str()); }
 
+  /// A shape that this layer makes.
+  Shape sized(const std::string& what, std::initializer_list<int64_t> extents) const {
+    const Shape shape(extents);
+    want(shape.numel() <= kMostElements, "is too large: " + what + " " + shape.str() + " has more than 2^30 elements");
+    return shape;
+  }
+
   int64_t window(int axis, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation) const {
     want(kernel > 0 && stride > 0 && padding >= 0 && dilation > 0, "wants kernel, stride and dilation over 0, padding not under 0");
     const int64_t room = shape_[axis] + 2 * padding - dilation * (kernel - 1) - 1;
@@ -55,9 +66,22 @@ class Builder {
     return room / stride + 1;
   }
 
+  std::unique_ptr<Module> make_checked(const LayerSpec& layer, const std::string& prefix, bool fuse_relu) {
+    try {
+      return make(layer, prefix, fuse_relu);
+    } catch (const ShapeError& error) {
+      fail(std::string("is too large: ") + error.what());
+    } catch (const OutOfMemory& error) {
+      fail(std::string("does not fit in memory: ") + error.what());
+    }
+  }
+
   std::unique_ptr<Module> make(const LayerSpec& layer, const std::string& prefix, bool fuse_relu) {
     if (layer.type == "conv2d") return make_conv2d(layer);
     if (layer.type == "linear") return make_linear(layer);
+    want(layer.eps.value_or(1) > 0, "wants eps over 0, got " + std::to_string(layer.eps.value_or(1)));
+    want(layer.momentum >= 0 && layer.momentum <= 1,
+         "wants momentum in [0, 1], got " + std::to_string(layer.momentum));
     if (layer.type == "batch_norm")
       return std::make_unique<BatchNorm>(
           context_, shape_[-1], BatchNormOptions{.eps = layer.eps.value_or(1e-5), .momentum = layer.momentum, .relu = fuse_relu});
@@ -88,8 +112,9 @@ class Builder {
          "has groups " + std::to_string(layer.groups) + " that do not divide its channels " + std::to_string(shape_[3]) + " and " + std::to_string(layer.out));
     const Pair stride = layer.stride.value_or(1);
     const int64_t in = shape_[3];
-    shape_ = {1, window(1, layer.kernel.h, stride.h, layer.padding.h, layer.dilation.h),
-              window(2, layer.kernel.w, stride.w, layer.padding.w, layer.dilation.w), layer.out};
+    shape_ = sized("its output", {1, window(1, layer.kernel.h, stride.h, layer.padding.h, layer.dilation.h),
+                                  window(2, layer.kernel.w, stride.w, layer.padding.w, layer.dilation.w), layer.out});
+    sized("its weight", {layer.out, layer.kernel.h, layer.kernel.w, in / layer.groups});
     const tern::Conv2d options{.stride = stride, .padding = layer.padding, .dilation = layer.dilation, .groups = layer.groups};
     return std::make_unique<Conv2d>(context_, in, layer.out, layer.kernel, options, layer.bias);
   }
@@ -99,6 +124,7 @@ class Builder {
     want(shape_.rank() == 2, "wants features [N, C], gets " + shape_.str() + ": put flatten or global_avg_pool in front");
     const int64_t in = shape_[1];
     shape_ = {1, layer.out};
+    sized("its weight", {layer.out, in});
     return std::make_unique<Linear>(context_, in, layer.out, layer.bias);
   }
 
@@ -108,8 +134,8 @@ class Builder {
     want(layer.kernel.h == layer.kernel.w && stride.h == stride.w && layer.padding.h == layer.padding.w,
          "wants one number each for kernel, stride and padding");
     const int64_t kernel = layer.kernel.h, padding = layer.padding.h;
-    shape_ = {1, window(1, kernel, stride.h, padding, 1), window(2, kernel, stride.w, padding, 1), shape_[3]};
     want(2 * padding <= kernel, "wants padding of at most half its kernel");
+    shape_ = {1, window(1, kernel, stride.h, padding, 1), window(2, kernel, stride.w, padding, 1), shape_[3]};
     if (layer.type == "max_pool") {
       const MaxPool2d options{.kernel = kernel, .stride = stride.h, .padding = padding};
       return std::make_unique<Lambda>([options](const Tensor& x) { return max_pool2d(x, options); });

@@ -7,6 +7,7 @@
 
 #include "core/crc32c.h"
 #include "core/error.h"
+#include "core/utf8.h"
 #include "nn/safetensors_header.h"
 
 namespace tern {
@@ -26,7 +27,7 @@ std::string hex(uint32_t value) {
 
 void check_strings(const std::filesystem::path& path, std::span<const TensorSource> tensors, const Metadata& metadata) {
   const auto check_utf8 = [&](const std::string& text, const char* what) {
-    if (safetensors::find_bad_utf8(text)) refuse(path, std::string(what) + " " + in_quotes(text) + " is not UTF-8");
+    if (find_bad_utf8(text)) refuse(path, std::string(what) + " " + in_quotes(text) + " is not UTF-8");
   };
   std::vector<std::string_view> names;
   for (const TensorSource& tensor : tensors) {

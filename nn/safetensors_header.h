@@ -1,6 +1,5 @@
 #pragma once
 // What reader and writer of safetensors files share: the header's rules and its JSON. Not for other code.
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -26,9 +25,6 @@ Header read_header(std::span<const std::byte> file, const std::string& file_name
 /// The header as it stands in the file: length, JSON, padding. Its tensors lie in the order of `entries`, whose own
 /// offsets are not looked at; its length does not depend on the checksums' values. Strings must be UTF-8.
 std::string write_header(std::span<const TensorEntry> entries, const Metadata& metadata);
-
-/// Position of the first byte that is not part of well-formed UTF-8, if any. Ref: Unicode 15, table 3-7.
-std::optional<size_t> find_bad_utf8(std::string_view text);
 
 /// A string from a file made fit for a message: in quotes, control characters escaped, cut when long.
 std::string in_quotes(std::string_view text);

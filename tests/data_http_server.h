@@ -23,6 +23,7 @@ struct Answer {
   bool ignore_range = false;                 ///< always the whole body
   bool wrong_range = false;                  ///< 206, but from byte 0
   size_t hang_up_after = std::string::npos;  ///< bytes of body, then the connection breaks
+  bool stall = false;                        ///< it does not break but falls silent
   std::string redirect = "";                 ///< 302 to this address for any path but /moved
 };
 
@@ -117,7 +118,11 @@ class HttpServer {
       head += "200 OK\r\n";
     }
     head += "Content-Length: " + std::to_string(size - from) + "\r\nConnection: close\r\n\r\n";
-    send_all(client, head + answer_.body.substr(from, answer_.hang_up_after));
+    const std::string bytes = head + answer_.body.substr(from, answer_.hang_up_after);
+    if (!answer_.stall) return send_all(client, bytes);
+    send(client, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    while (!stop_ && !readable(client)) {
+    }
   }
 
   static void send_all(int client, std::string_view bytes) {

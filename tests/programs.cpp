@@ -10,10 +10,12 @@
 #include <cerrno>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <sstream>
 #include <stdexcept>
 #include <system_error>
 
+#include "tests/catch.h"
 #include "tools/data_digest.h"
 #include "tools/data_synthetic.h"
 
@@ -25,6 +27,14 @@ std::vector<char*> pointers(Args& texts) {
   for (std::string& text : texts) result.push_back(text.data());
   result.push_back(nullptr);
   return result;
+}
+
+/// Everything below a directory, with the sizes of files.
+std::map<std::string, uintmax_t> contents(const std::filesystem::path& directory) {
+  std::map<std::string, uintmax_t> found;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory))
+    found[entry.path().string()] = entry.is_regular_file() ? entry.file_size() : 0;
+  return found;
 }
 
 }  // namespace
@@ -157,6 +167,23 @@ Outcome Workbench::train(const Args& args, const std::string& config) const {
 
 std::string Workbench::last_digest(const std::string& run) const {
   return data::sha256_file(dir_ / run / "checkpoints" / "last.safetensors");
+}
+
+void check_cases(const Workbench& bench, const std::vector<Case>& cases, std::set<std::string>& messages) {
+  for (const Case& c : cases) {
+    if (c.prepare) c.prepare(bench);
+    const auto before = contents(bench.path());
+    const Outcome outcome = bench.run(c.command);
+    std::string text;
+    for (const std::string& part : c.command) text += part.substr(0, 80) + " ";
+    INFO(text << "\n" << outcome.out << "\n" << outcome.err.substr(0, 4000));
+    CHECK(outcome.code == c.code);
+    CHECK_THAT(outcome.err, HasText(c.says));
+    CHECK(outcome.err.starts_with(c.command[0] + ": "));
+    CHECK(outcome.out.empty());
+    CHECK(messages.insert(outcome.err).second);
+    CHECK(contents(bench.path()) == before);
+  }
 }
 
 }  // namespace tern::test

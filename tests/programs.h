@@ -2,7 +2,9 @@
 #include <sys/types.h>
 
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -71,5 +73,17 @@ class Workbench {
  private:
   TempDir dir_;
 };
+
+/// A command that must fail, with its exit code and what its message must say. `prepare` makes its input.
+struct Case {
+  Args command;
+  int code = 0;
+  std::string says;
+  std::function<void(const Workbench&)> prepare = {};
+};
+
+/// Runs every case: the message is one of its own, unlike all in `messages`, which it joins; it comes from the program
+/// itself and stands alone; no file appears, goes or changes its size.
+void check_cases(const Workbench& bench, const std::vector<Case>& cases, std::set<std::string>& messages);
 
 }  // namespace tern::test

@@ -1,12 +1,14 @@
 #include "tools/checkpoint.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "nn/weights.h"
+#include "tools/data_cifar.h"
 #include "tools/json_text.h"
 
 namespace tern {
@@ -28,6 +30,9 @@ json to_json(const TrainingPosition& p) {
 }
 
 TrainingPosition position_from(const json& j) {
+  for (const char* key : {"epoch", "step_in_epoch", "steps", "correct", "pictures", "skipped_in_a_row", "skipped",
+                          "epochs_without_gain"})
+    if (!j.at(key).is_number_unsigned()) throw ConfigError(std::string(key) + " is " + j[key].dump() + ", wanted a count");
   TrainingPosition p;
   p.epoch = j.at("epoch");
   p.step_in_epoch = j.at("step_in_epoch");
@@ -49,6 +54,20 @@ const std::string& metadata_at(const SafetensorsFile& file, const std::string& k
   const auto it = file.metadata().find(key);
   if (it == file.metadata().end()) throw DataError(file.name() + ": no checkpoint of tern: its metadata has no '" + key + "'");
   return it->second;
+}
+
+/// Reads the metadata under `key`; what is wrong with it is the file's fault.
+template <class Read>
+void read_metadata(const SafetensorsFile& file, const std::string& key, const Read& read) {
+  const std::string& text = metadata_at(file, key);
+  const std::string damaged = file.name() + ": damaged metadata: " + key + ": ";
+  try {
+    read(text);
+  } catch (const json::exception& error) {
+    throw DataError(damaged + error.what());
+  } catch (const ConfigError& error) {
+    throw DataError(damaged + error.what());
+  }
 }
 
 /// Gives `path` the content of `source` in one step: a hard link under another name, renamed.
@@ -81,26 +100,27 @@ void save_checkpoint(const fs::path& path, TrainingStep& training, const Checkpo
 CheckpointInfo read_checkpoint_info(const SafetensorsFile& file) {
   const std::string& format = metadata_at(file, "tern.format");
   int version = 0;
-  if (std::sscanf(format.c_str(), "%d", &version) != 1 || version < 1)
-    throw DataError(file.name() + ": checkpoint format '" + format + "' is no number");
+  const char* end = format.data() + format.size();
+  const auto [stop, error] = std::from_chars(format.data(), end, version);
+  if (error != std::errc() || stop != end || version < 1)
+    throw DataError(file.name() + ": checkpoint format '" + format + "' is no number from 1");
   if (version > kFormatVersion)
     throw NewerCheckpointError(file.name() + ": checkpoint format " + format + " is newer than " + std::to_string(kFormatVersion) +
                     ", the newest this tern reads; use a newer tern");
-  try {
-    CheckpointInfo info;
-    info.config = parse_config(metadata_at(file, "tern.run"), file.name() + " (tern.run)");
-    const json data = json::parse(metadata_at(file, "tern.data"));
+  CheckpointInfo info;
+  read_metadata(file, "tern.run", [&](const std::string& text) {
+    info.config = parse_config(text, file.name() + " (tern.run)");
+  });
+  read_metadata(file, "tern.data", [&](const std::string& text) {
+    const json data = json::parse(text);
     info.data_name = data.at("name");
+    data::cifar_format(info.data_name);  // throws where tern has no such data
     info.classes = data.at("classes").get<std::vector<std::string>>();
     const auto shape = data.at("shape").get<std::array<int, 3>>();
     info.pictures = {shape[0], shape[1], shape[2]};
-    info.position = position_from(json::parse(metadata_at(file, "tern.position")));
-    return info;
-  } catch (const json::exception& error) {
-    throw DataError(file.name() + ": damaged metadata: " + error.what());
-  } catch (const ConfigError& error) {
-    throw DataError(file.name() + ": damaged metadata: " + error.what());
-  }
+  });
+  read_metadata(file, "tern.position", [&](const std::string& text) { info.position = position_from(json::parse(text)); });
+  return info;
 }
 
 TrainingPosition load_checkpoint(const SafetensorsFile& file, const Config& config, TrainingStep& training) {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "nn/safetensors_header.h"
+#include "core/utf8.h"
 #include "tools/config_checks.h"
 #include "tools/config_table.h"
 
@@ -74,7 +74,7 @@ Override parse_set(const std::string& argument) {
   const std::string origin = "--set " + argument;
   const size_t equals = argument.find('=');
   if (equals == std::string::npos || equals == 0) throw ConfigError(origin + ": wanted KEY=VALUE, as in optim.lr=0.05");
-  if (const auto bad = safetensors::find_bad_utf8(argument))
+  if (const auto bad = find_bad_utf8(argument))
     throw ConfigError("--set " + argument.substr(0, *bad) + "...: byte " + std::to_string(*bad) + " is not UTF-8");
   return {argument.substr(0, equals), argument.substr(equals + 1), origin};
 }

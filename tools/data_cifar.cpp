@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/utf8.h"
 #include "tools/data_file.h"
 
 namespace tern::data {
@@ -138,6 +139,10 @@ std::vector<std::string> read_names(const CifarFormat& format, const fs::path& p
   }
   std::vector<uint8_t> bytes(static_cast<size_t>(file.size()));
   bytes.resize(file.read_at(0, bytes));
+  if (const auto bad = find_bad_utf8({reinterpret_cast<const char*>(bytes.data()), bytes.size()})) {
+    throw DataError(tag(format) + path.string() + " is not UTF-8 at byte " + std::to_string(*bad) +
+                    ", wanted a list of " + std::to_string(format.classes) + " names");
+  }
   std::vector<std::string> names;
   std::string line;
   bytes.push_back('\n');

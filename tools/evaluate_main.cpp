@@ -31,8 +31,11 @@ struct Checkpoint {
 };
 
 fs::path file_of(const fs::path& path) {
-  if (!fs::exists(path)) throw DataError(path.string() + ": no such checkpoint");
-  if (!fs::is_directory(path)) return path;
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (!fs::exists(status))
+    throw DataError(path.string() + ": no such checkpoint" + (error ? " (" + error.message() + ")" : ""));
+  if (!fs::is_directory(status)) return path;
   for (const char* name : {"checkpoints/best.safetensors", "checkpoints/last.safetensors", "best.safetensors", "last.safetensors"})
     if (fs::exists(path / name)) return path / name;
   throw DataError(path.string() + ": holds no best.safetensors or last.safetensors");

@@ -21,7 +21,12 @@ class LayerReader {
     const auto known = keys().find(layer_.type);
     if (known == keys().end()) {
       std::vector<std::string> names;
-      for (const auto& [name, ignored] : keys()) names.push_back(name);
+      std::string all;
+      for (const auto& [name, ignored] : keys()) {
+        names.push_back(name);
+        all += (all.empty() ? "" : ", ") + name;
+      }
+      if (!object.contains("type")) throw ConfigError(at_ + ".type: is missing, wanted one of " + all);
       unknown("layer type", layer_.type, at_ + ".type", names);
     }
     allowed_ = known->second;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/utf8.h"
 
 namespace tern {
 namespace {
@@ -68,32 +69,12 @@ LineColumn locate(std::string_view text, size_t offset) {
   throw ConfigError(source + ":" + std::to_string(at.line) + ":" + std::to_string(at.column) + ": " + what);
 }
 
-/// Byte length of the well-formed UTF-8 character at `text[i]` (Unicode 15, table 3-7), 0 where it is ill-formed.
-size_t utf8_length(std::string_view text, size_t i) {
-  const auto byte = [&](size_t k) { return k < text.size() ? static_cast<unsigned char>(text[k]) : 0u; };
-  const auto in = [&](size_t k, unsigned lo, unsigned hi) { return byte(k) >= lo && byte(k) <= hi; };
-  const unsigned first = byte(i);
-  if (first < 0x80) return 1;
-  if (in(i, 0xC2, 0xDF)) return in(i + 1, 0x80, 0xBF) ? 2 : 0;
-  if (in(i, 0xE0, 0xEF)) {
-    const unsigned lo = first == 0xE0 ? 0xA0 : 0x80, hi = first == 0xED ? 0x9F : 0xBF;
-    return in(i + 1, lo, hi) && in(i + 2, 0x80, 0xBF) ? 3 : 0;
-  }
-  if (in(i, 0xF0, 0xF4)) {
-    const unsigned lo = first == 0xF0 ? 0x90 : 0x80, hi = first == 0xF4 ? 0x8F : 0xBF;
-    return in(i + 1, lo, hi) && in(i + 2, 0x80, 0xBF) && in(i + 3, 0x80, 0xBF) ? 4 : 0;
-  }
-  return 0;
-}
-
 void check_characters(std::string_view text, const std::string& source) {
-  for (size_t i = 0; i < text.size();) {
-    // The parser takes a NUL for the end of input: what follows it would be ignored in silence.
-    if (text[i] == '\0') fail_at(source, text, i, "a NUL byte in JSON");
-    const size_t length = utf8_length(text, i);
-    if (length == 0) fail_at(source, text, i, "not UTF-8");
-    i += length;
-  }
+  const size_t bad = find_bad_utf8(text).value_or(std::string_view::npos);
+  // The parser takes a NUL for the end of input: what follows it would be ignored in silence.
+  const size_t nul = text.find('\0');
+  if (nul < bad) fail_at(source, text, nul, "a NUL byte in JSON");
+  if (bad != std::string_view::npos) fail_at(source, text, bad, "not UTF-8");
 }
 
 /// Builds the value from SAX events, refusing duplicate keys and deep nesting on the way.

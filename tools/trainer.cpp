@@ -76,6 +76,9 @@ bool Trainer::resume() {
     return false;
   }
   position_ = load_checkpoint(*file, config_, training_);
+  if (position_.step_in_epoch > loader_.steps_per_epoch())
+    throw DataError(file->name() + ": stands at step " + std::to_string(position_.step_in_epoch) +
+                    " of an epoch, the data give " + std::to_string(loader_.steps_per_epoch()));
   saved_at_ = position_.steps;
   folder_->rewind(config_, position_.epoch, position_.steps);
   say(format("resumed from %s: epoch %lld, step %lld", file->name().c_str(), static_cast<long long>(position_.epoch + 1),

@@ -103,7 +103,14 @@ int run(const DataArgs& args, std::span<const char* const>) {
     progress->task("fetching " + args.name + " (bytes)", have, total);
     return InterruptGuard::signal() == 0;
   };
-  const data::FetchOutcome outcome = data::fetch(format, args.dir, options);
+  data::FetchOutcome outcome;
+  try {
+    outcome = data::fetch(format, args.dir, options);
+  } catch (const data::FetchError& error) {
+    if (InterruptGuard::signal() == 0) throw;
+    std::fprintf(stderr, "trainer: %s\n", error.what());
+    return 128 + InterruptGuard::signal();
+  }
   progress->finish();
   std::printf("%s %s\n", (fs::path(args.dir) / format.folder).c_str(),
               outcome == data::FetchOutcome::kAlreadyThere ? "was there already" : "is ready");
