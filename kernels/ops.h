@@ -76,4 +76,5 @@
 #include "kernels/ema/ema.h"
 #include "kernels/flatten_into/flatten_into.h"
 #include "kernels/global_norm/global_norm.h"
+#include "kernels/loss_scale/loss_scale.h"
 #include "kernels/sgd/sgd.h"

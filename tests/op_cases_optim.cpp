@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/loss_scale/loss_scale.h"
 #include "kernels/ops.h"
 #include "tests/op_cases.h"
 
