@@ -19,7 +19,7 @@ struct FlatSegments {
   int first = 0;  ///< place of segment[0] in the op's list
   int count = 0;
   int64_t blocks = 0;
-  FlatSegment segment[kFlatSegments];
+  FlatSegment segment[kFlatSegments] = {};
 };
 
 inline constexpr int kFlatWidth = 4;         ///< elements of a 16-byte access
