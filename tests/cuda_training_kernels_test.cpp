@@ -7,6 +7,8 @@
 #include "core/cuda_devices.h"
 #include "kernels/adamw/adamw.h"
 #include "kernels/batch_norm/batch_norm.h"
+#include "kernels/ema/ema.h"
+#include "kernels/loss_scale/loss_scale.h"
 #include "kernels/max_pool2d/max_pool2d.h"
 #include "kernels/reshape/reshape.h"
 #include "kernels/sgd/sgd.h"
@@ -225,6 +227,27 @@ TEST_CASE("cuda: adamw and sgd over many odd segments give the CPU's numbers", "
     INFO("result " << k);
     CHECK(worst <= (k == 3 ? 1e-3 : 2e-7));  // rounding to f16 may fall to the other side
   }
+}
+
+TEST_CASE("cuda: ema has the CPU's bits, and loss_scale its steps", "[cuda][optim]") {
+  if (const std::string reason = no_gpu(); !reason.empty()) SKIP(reason);
+  const auto run = [&](Device::Kind kind) {
+    Machine m(kind);
+    Context& c = m.context;
+    const Tensor average = numbers(c, {1003}, DType::f32, 1), decay = Tensor::from(c, {1}, std::vector<double>{0.9});
+    ema(average, numbers(c, {1003}, DType::f32, 2), decay);
+    const Tensor scale = numbers(c, {1}, DType::f32, 0, 0, 64);
+    const Tensor steps = Tensor::from(c, {1}, std::vector<int64_t>{0});
+    std::vector<double> seen;
+    for (const float found_inf : {0.0f, 0.0f, 0.0f, 1.0f, 0.0f, 1.0f}) {
+      loss_scale_update(scale, steps, numbers(c, {1}, DType::f32, 0, 0, found_inf), {.growth_interval = 2});
+      seen.insert(seen.end(), {scale.item(), steps.item()});
+    }
+    return std::pair(bytes_of(average), seen);
+  };
+  const auto [average, seen] = run(Device::Kind::cuda);
+  CHECK(seen == std::vector<double>{64, 1, 128, 0, 128, 1, 64, 0, 64, 1, 32, 0});
+  CHECK(average == run(Device::Kind::cpu).first);
 }
 
 }  // namespace tern::testing
