@@ -6,6 +6,9 @@
 #include "kernels/common/parallel.h"
 
 namespace tern {
+namespace cuda {
+void argmax(Launch& launch, int axis);  // argmax.cu
+}
 namespace {
 
 class ArgmaxOp final : public OpBase<ArgmaxOp> {
@@ -39,6 +42,9 @@ class ArgmaxOp final : public OpBase<ArgmaxOp> {
       };
       for_chunks(launch.context, launch.out[0].numel(), search, std::max<int64_t>(1, kElementChunk / extent));
     });
+  }
+  void run_cuda(Launch& launch) const {
+    cuda::argmax(launch, launch.in[0].shape().normalize_axis(options_.axis));
   }
 
  private:

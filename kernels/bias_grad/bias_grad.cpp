@@ -9,9 +9,14 @@
 #include "kernels/broadcast_to/broadcast_to.h"
 #include "kernels/common/check.h"
 #include "kernels/common/convert.h"
+#include "kernels/common/device_reduction.h"
 #include "kernels/common/scratch.h"
+#include "kernels/common/sum_axes.h"
 
 namespace tern {
+namespace cuda {
+void sum_axes(Launch& launch, AxisMask mask, SumAxes options);  // kernels/sum/sum.cu
+}
 namespace {
 
 constexpr int64_t kRows = 64;     // summed in one chain; blocks of them are added then, which keeps rounding small
@@ -36,6 +41,12 @@ void sum_rows(const T* from, int64_t stride, int64_t rows, int64_t columns, Comp
   }
 }
 
+AxisMask all_but_last(const Shape& dy) {
+  AxisMask mask;
+  for (int i = 0; i + 1 < dy.rank(); ++i) mask.set(static_cast<size_t>(i));
+  return mask;
+}
+
 class BiasGradOp final : public OpBase<BiasGradOp> {
  public:
   explicit BiasGradOp(int64_t lane_size) : lane_size_(lane_size) {}
@@ -49,8 +60,11 @@ class BiasGradOp final : public OpBase<BiasGradOp> {
     return {{in[0].dtype, Shape{in[0].shape[-1]}}};
   }
 
-  size_t workspace(std::span<const Spec> in, Context&) const override {
+  size_t workspace(std::span<const Spec> in, Context& context) const override {
     return dispatch_floating(name(), in[0].dtype, [&](auto t) {
+      if (context.device().kind == Device::Kind::cuda)
+        return reduce_workspace<Compute<decltype(t)>, decltype(t)>(
+            context, LaneReduction(in[0].shape, all_but_last(in[0].shape), lane_size_));
       const int64_t pictures = in[0].shape[0], columns = in[0].shape[-1];
       return scratch_bytes<Compute<decltype(t)>>(pictures * columns);
     });
@@ -64,6 +78,10 @@ class BiasGradOp final : public OpBase<BiasGradOp> {
 
   void run_cpu(Launch& l) const {
     dispatch_floating(name(), l.out[0].dtype(), [&](auto t) { run_typed<decltype(t)>(l); });
+  }
+  /// On a GPU it is a sum over axes like any other.
+  void run_cuda(Launch& launch) const {
+    cuda::sum_axes(launch, all_but_last(launch.in[0].shape()), {.lane_size = lane_size_});
   }
 
  private:

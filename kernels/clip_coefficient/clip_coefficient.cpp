@@ -1,8 +1,12 @@
 #include "kernels/clip_coefficient/clip_coefficient.h"
 
 #include "core/op.h"
+#include "kernels/clip_coefficient/clip_formula.h"
 
 namespace tern {
+namespace cuda {
+void clip_coefficient(Launch& launch, double max_norm);  // clip_coefficient.cu
+}
 namespace {
 
 class ClipCoefficientOp final : public OpBase<ClipCoefficientOp> {
@@ -17,10 +21,10 @@ class ClipCoefficientOp final : public OpBase<ClipCoefficientOp> {
   }
   bool differentiable() const override { return false; }
   void run_cpu(Launch& l) const {
-    const float norm = l.in[0].data<float>()[0], scale = l.in[1].data<float>()[0];
-    const float ratio = static_cast<float>(options_.max_norm) / (scale * norm + 1e-6f);
-    l.out[0].data<float>()[0] = ratio > 1 ? scale : scale * ratio;
+    *l.out[0].data<float>() =
+        clip_formula(*l.in[0].data<float>(), *l.in[1].data<float>(), static_cast<float>(options_.max_norm));
   }
+  void run_cuda(Launch& launch) const { cuda::clip_coefficient(launch, options_.max_norm); }
 
  private:
   ClipCoefficient options_;

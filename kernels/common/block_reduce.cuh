@@ -11,10 +11,17 @@ struct Plus {
   }
 };
 
-/// combine() over the 32 lanes of the warp; every lane gets the result. A is 4 or 8 bytes, combine commutative.
+/// __shfl_xor for values of any size up to 8 bytes.
+template <class A>
+__device__ inline A shuffle_xor(A value, int offset) {
+  if constexpr (sizeof(A) < 4) return static_cast<A>(__shfl_xor_sync(kFullWarp, static_cast<int>(value), offset));
+  else return __shfl_xor_sync(kFullWarp, value, offset);
+}
+
+/// combine() over the 32 lanes of the warp; every lane gets the result. A is a number, combine commutative.
 template <class A, class Combine>
 __device__ inline A warp_reduce(A value, const Combine& combine) {
-  for (int offset = 16; offset > 0; offset /= 2) value = combine(value, __shfl_xor_sync(kFullWarp, value, offset));
+  for (int offset = 16; offset > 0; offset /= 2) value = combine(value, shuffle_xor(value, offset));
   return value;
 }
 

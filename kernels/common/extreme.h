@@ -1,10 +1,9 @@
 #pragma once
-#include <limits>
-
 #include "core/autograd.h"
 #include "kernels/broadcast_to/broadcast_to.h"
+#include "kernels/common/device_reduction.h"
 #include "kernels/common/elementwise.h"
-#include "kernels/common/reduce.h"
+#include "kernels/common/extreme_policy.h"
 #include "kernels/common/sum_axes.h"
 #include "kernels/div/div.h"
 #include "kernels/mul/mul.h"
@@ -12,21 +11,10 @@
 /// max and min over axes: one op with the comparison as parameter.
 namespace tern {
 
-template <class A, bool kMax>
-struct ExtremePolicy {
-  A identity() const {
-    using Limits = std::numeric_limits<A>;
-    const A above = Limits::has_infinity ? Limits::infinity() : Limits::max();
-    const A below = Limits::has_infinity ? -Limits::infinity() : Limits::lowest();
-    return kMax ? below : above;
-  }
-  A map(A x, int64_t) const { return x; }
-  A combine(A a, A b) const {  // the first NaN stays
-    const A chosen = (kMax ? b > a : b < a) ? b : a;
-    return b != b ? b : chosen;
-  }
-  A finish(A x) const { return x; }
-};
+namespace cuda {
+void reduce_max(Launch& launch, AxisMask mask);  // kernels/max/max.cu
+void reduce_min(Launch& launch, AxisMask mask);  // kernels/min/min.cu
+}  // namespace cuda
 
 /// 1 where a == b, else 0. Off the tape: it is piecewise constant.
 class EqualMask final : public BinaryOp<EqualMask> {
@@ -50,9 +38,11 @@ class Extreme final : public OpBase<Extreme<kMax>> {
     require_elements(name(), in);
     return {Spec{in[0].dtype, out_}};
   }
-  size_t workspace(std::span<const Spec> in, Context&) const override {
+  size_t workspace(std::span<const Spec> in, Context& context) const override {
     const LaneReduction plan(in[0].shape, mask_, 0);
-    return dispatch_all(in[0].dtype, [&](auto t) { return plan.workspace<Compute<decltype(t)>>(); });
+    return dispatch_all(in[0].dtype, [&](auto t) {
+      return reduce_workspace<Compute<decltype(t)>, decltype(t)>(context, plan);
+    });
   }
   void run_cpu(Launch& launch) const {
     const Tensor& x = launch.in[0];
@@ -63,6 +53,7 @@ class Extreme final : public OpBase<Extreme<kMax>> {
                          launch.workspace);
     });
   }
+  void run_cuda(Launch& launch) const { kMax ? cuda::reduce_max(launch, mask_) : cuda::reduce_min(launch, mask_); }
 
   Saves saves(GradMask) const override { return {.inputs = GradMask(1), .outputs = GradMask(1)}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {

@@ -5,6 +5,7 @@
 
 #include "core/lanes.h"
 #include "core/op.h"
+#include "core/rng.h"
 #include "kernels/common/convert.h"
 #include "kernels/common/parallel.h"
 #include "kernels/common/reduction_axes.h"
@@ -34,7 +35,7 @@ struct ReduceLoop {
   struct Axes {
     int rank = 0;
     std::array<int64_t, Shape::kMaxRank> extents{}, strides{};  ///< innermost first
-    int64_t offset(int64_t index) const {
+    TERN_HOST_DEVICE int64_t offset(int64_t index) const {
       int64_t result = 0;
       for (size_t d = 0; d + 1 < static_cast<size_t>(rank); ++d) {
         result += index % extents[d] * strides[d];
@@ -198,10 +199,10 @@ void reduce(Context& context, const LaneReduction& plan, const P& policy, const 
 template <class A>
 struct SumPolicy {
   A divisor = 1;
-  A identity() const { return 0; }
-  A map(A x, int64_t) const { return x; }
-  A combine(A a, A b) const { return a + b; }
-  A finish(A sum) const { return sum / divisor; }
+  TERN_HOST_DEVICE A identity() const { return 0; }
+  TERN_HOST_DEVICE A map(A x, int64_t) const { return x; }
+  TERN_HOST_DEVICE A combine(A a, A b) const { return a + b; }
+  TERN_HOST_DEVICE A finish(A sum) const { return sum / divisor; }
 };
 
 }  // namespace tern

@@ -8,6 +8,10 @@
 #include "kernels/common/softmax_rows.h"
 
 namespace tern {
+namespace cuda {  // cross_entropy.cu
+void cross_entropy(Launch& launch, const CrossEntropy& options, int64_t lane_size);
+void cross_entropy_grad(Launch& launch, const CrossEntropy& options);
+}  // namespace cuda
 namespace {
 
 /// in: logits, labels. out: loss.
@@ -22,6 +26,7 @@ class CrossEntropyOp final : public OpBase<CrossEntropyOp> {
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override;
   Saves saves(GradMask) const override { return {GradMask(0b11), {}}; }
   void run_cpu(Launch& launch) const;
+  void run_cuda(Launch& launch) const { cuda::cross_entropy(launch, options_, lane_size_); }
 
  private:
   CrossEntropy options_;
@@ -36,6 +41,7 @@ class CrossEntropyGrad final : public OpBase<CrossEntropyGrad> {
   std::string_view name() const override { return "cross_entropy_grad"; }
   std::vector<Spec> infer(std::span<const Spec> in) const override { return {in[0]}; }
   void run_cpu(Launch& launch) const;
+  void run_cuda(Launch& launch) const { cuda::cross_entropy_grad(launch, options_); }
 
  private:
   CrossEntropy options_;

@@ -4,10 +4,14 @@
 
 #include "core/op.h"
 #include "kernels/common/check.h"
+#include "kernels/common/device_reduction.h"
 #include "kernels/common/parallel.h"
 #include "kernels/common/scratch.h"
 
 namespace tern {
+namespace cuda {
+void global_norm(Launch& launch);  // global_norm.cu
+}
 namespace {
 
 constexpr int64_t kBlock = 8192;  // elements summed by one task
@@ -32,7 +36,11 @@ class GlobalNormOp final : public OpBase<GlobalNormOp> {
     if (in[0].dtype != DType::f32) throw_dtype(name(), "x is " + in[0].str() + ", wants f32");
     return {{DType::f32, {1}}, {DType::f32, {1}}};
   }
-  size_t workspace(std::span<const Spec> in, Context&) const override { return scratch_bytes<double>(blocks(in[0].numel())); }
+  size_t workspace(std::span<const Spec> in, Context& context) const override {
+    if (context.device().kind == Device::Kind::cuda)
+      return reduce_workspace<double, float>(context, LaneReduction(in[0].shape, AxisMask().set(), 0));
+    return scratch_bytes<double>(blocks(in[0].numel()));
+  }
   bool differentiable() const override { return false; }
 
   void run_cpu(Launch& l) const {
@@ -46,6 +54,7 @@ class GlobalNormOp final : public OpBase<GlobalNormOp> {
     // Squares of f32 do not overflow f64: the sum is finite exactly when every element is.
     l.out[1].data<float>()[0] = std::isfinite(sum) ? 0.0f : 1.0f;
   }
+  void run_cuda(Launch& launch) const { cuda::global_norm(launch); }
 
  private:
   static int64_t blocks(int64_t count) { return (count + kBlock - 1) / kBlock; }

@@ -4,9 +4,13 @@
 
 #include "core/op.h"
 #include "kernels/common/check.h"
+#include "kernels/common/device_reduction.h"
 #include "kernels/common/parallel.h"
 
 namespace tern {
+namespace cuda {
+void has_nonfinite(Launch& launch);  // has_nonfinite.cu
+}
 namespace {
 
 /// The exponent's bits: all set in infinities and NaN, never in numbers.
@@ -46,7 +50,11 @@ class HasNonfinite final : public OpBase<HasNonfinite> {
     return {Spec{DType::f32, Shape{1}}};
   }
   /// A byte for every chunk.
-  size_t workspace(std::span<const Spec> in, Context&) const override {
+  size_t workspace(std::span<const Spec> in, Context& context) const override {
+    if (context.device().kind == Device::Kind::cuda)
+      return dispatch_floating(name(), in[0].dtype, [&](auto t) {
+        return reduce_workspace<int, decltype(t)>(context, LaneReduction(in[0].shape, AxisMask().set(), 0));
+      });
     return static_cast<size_t>((in[0].numel() + kChunk - 1) / kChunk);
   }
 
@@ -70,6 +78,7 @@ class HasNonfinite final : public OpBase<HasNonfinite> {
       any |= chunk;
     *launch.out[0].data<float>() = any == std::byte{0} ? 0.0f : 1.0f;
   }
+  void run_cuda(Launch& launch) const { cuda::has_nonfinite(launch); }
 };
 
 }  // namespace

@@ -9,8 +9,13 @@
 #include "kernels/common/parameter.h"
 #include "kernels/common/scratch.h"
 #include "kernels/common/sum_run.h"
+#include "kernels/layer_norm/layer_norm_tasks.h"
 
 namespace tern {
+namespace cuda {  // layer_norm.cu; gamma and beta may be null
+void layer_norm(Launch& launch, int64_t width, double eps, const Tensor* gamma, const Tensor* beta);
+void layer_norm_grad(Launch& launch, const LayerNormTasks& cut, int64_t width, const Tensor* gamma);
+}  // namespace cuda
 namespace {
 
 struct Setup {
@@ -23,6 +28,7 @@ struct Setup {
   int64_t width(const Shape& x) const { return row_shape(x).numel(); }
   /// A single row is one sample.
   Lanes lanes(const Shape& x) const { return options.axes == x.rank() ? Lanes{1, 0} : Lanes{x[0], lane_size}; }
+  LayerNormTasks tasks(const Shape& x) const { return {lanes(x), x.numel() / width(x) / lanes(x).rows}; }
 };
 
 /// in: x, [gamma], [beta]. out: y; mean and rstd of each row.
@@ -37,6 +43,10 @@ class LayerNormOp final : public OpBase<LayerNormOp> {
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override;
   Saves saves(GradMask) const override { return {GradMask(setup_.has_gamma ? 0b11 : 0b01), GradMask(0b110)}; }
   void run_cpu(Launch& launch) const;
+  void run_cuda(Launch& launch) const {
+    cuda::layer_norm(launch, setup_.width(launch.in[0].shape()), setup_.options.eps,
+                     setup_.has_gamma ? &launch.in[1] : nullptr, setup_.has_beta ? &launch.in.back() : nullptr);
+  }
 
  private:
   Setup setup_;
@@ -52,6 +62,10 @@ class LayerNormGrad final : public OpBase<LayerNormGrad> {
   std::vector<Spec> infer(std::span<const Spec> in) const override;
   size_t workspace(std::span<const Spec> in, Context&) const override;
   void run_cpu(Launch& launch) const;
+  void run_cuda(Launch& launch) const {
+    const Shape& shape = launch.in[0].shape();
+    cuda::layer_norm_grad(launch, setup_.tasks(shape), setup_.width(shape), setup_.has_gamma ? &launch.in[4] : nullptr);
+  }
 
  private:
   Setup setup_;
@@ -138,8 +152,10 @@ std::vector<Spec> LayerNormGrad::infer(std::span<const Spec> in) const {
   return {parameter, parameter};
 }
 
-size_t LayerNormGrad::workspace(std::span<const Spec> in, Context&) const {
+size_t LayerNormGrad::workspace(std::span<const Spec> in, Context& context) const {
   const int64_t width = setup_.width(in[0].shape);
+  if (context.device().kind == Device::Kind::cuda)
+    return scratch_bytes<double>(setup_.tasks(in[0].shape).partials(width));
   return scratch_bytes<double>(width) + scratch_bytes<double>(setup_.lanes(in[0].shape).count() * 2 * width);
 }
 

@@ -8,6 +8,9 @@
 #include "kernels/sum/sum.h"
 
 namespace tern {
+namespace cuda {
+void log_softmax(Launch& launch, int axis);  // log_softmax.cu
+}
 namespace {
 
 class LogSoftmax final : public OpBase<LogSoftmax> {
@@ -27,6 +30,7 @@ class LogSoftmax final : public OpBase<LogSoftmax> {
   void run_cpu(Launch& launch) const {
     map_log_softmax(launch, name(), launch.in[0].shape().normalize_axis(axis_), [](double log_p) { return log_p; });
   }
+  void run_cuda(Launch& launch) const { cuda::log_softmax(launch, launch.in[0].shape().normalize_axis(axis_)); }
 
  private:
   int axis_;

@@ -1,25 +1,18 @@
 #include "kernels/norm/norm.h"
 
-#include <cmath>
-
 #include "core/autograd.h"
 #include "kernels/broadcast_to/broadcast_to.h"
 #include "kernels/common/check.h"
+#include "kernels/common/device_reduction.h"
 #include "kernels/common/elementwise.h"
-#include "kernels/common/reduce.h"
 #include "kernels/mul/mul.h"
+#include "kernels/norm/norm_policy.h"
 
 namespace tern {
+namespace cuda {
+void norm(Launch& launch, AxisMask mask);  // norm.cu
+}
 namespace {
-
-/// Sums squares; the root at the end.
-template <class A>
-struct NormPolicy {
-  A identity() const { return 0; }
-  A map(A x, int64_t) const { return x * x; }
-  A combine(A a, A b) const { return a + b; }
-  A finish(A sum) const { return std::sqrt(sum); }
-};
 
 /// a / b, 0 where b is 0.
 class SafeDiv final : public BinaryOp<SafeDiv> {
@@ -48,9 +41,11 @@ class Norm final : public OpBase<Norm> {
     require_same_floating(name(), in);
     return {Spec{in[0].dtype, out_}};
   }
-  size_t workspace(std::span<const Spec> in, Context&) const override {
+  size_t workspace(std::span<const Spec> in, Context& context) const override {
     const LaneReduction plan(in[0].shape, mask_, 0);
-    return dispatch_floating(name(), in[0].dtype, [&](auto t) { return plan.workspace<Compute<decltype(t)>>(); });
+    return dispatch_floating(name(), in[0].dtype, [&](auto t) {
+      return reduce_workspace<Compute<decltype(t)>, decltype(t)>(context, plan);
+    });
   }
   void run_cpu(Launch& launch) const {
     const Tensor& x = launch.in[0];
@@ -61,6 +56,7 @@ class Norm final : public OpBase<Norm> {
                          launch.workspace);
     });
   }
+  void run_cuda(Launch& launch) const { cuda::norm(launch, mask_); }
 
   Saves saves(GradMask) const override { return {.inputs = GradMask(1), .outputs = GradMask(1)}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {

@@ -7,6 +7,9 @@
 #include "kernels/sum/sum.h"
 
 namespace tern {
+namespace cuda {
+void softmax(Launch& launch, int axis);  // softmax.cu
+}
 namespace {
 
 class Softmax final : public OpBase<Softmax> {
@@ -27,6 +30,7 @@ class Softmax final : public OpBase<Softmax> {
     map_log_softmax(launch, name(), launch.in[0].shape().normalize_axis(axis_),
                     [](double log_p) { return std::exp(log_p); });
   }
+  void run_cuda(Launch& launch) const { cuda::softmax(launch, launch.in[0].shape().normalize_axis(axis_)); }
 
  private:
   int axis_;

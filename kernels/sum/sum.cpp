@@ -3,11 +3,14 @@
 #include "core/autograd.h"
 #include "kernels/broadcast_to/broadcast_to.h"
 #include "kernels/common/check.h"
-#include "kernels/common/reduce.h"
+#include "kernels/common/device_reduction.h"
 #include "kernels/common/sum_axes.h"
 #include "kernels/mul/mul.h"
 
 namespace tern {
+namespace cuda {
+void sum_axes(Launch& launch, AxisMask mask, SumAxes options);  // sum.cu
+}
 namespace {
 
 class Sum final : public OpBase<Sum> {
@@ -21,9 +24,11 @@ class Sum final : public OpBase<Sum> {
     return {Spec{is_floating(in[0].dtype) ? in[0].dtype : DType::i64, out_}};
   }
 
-  size_t workspace(std::span<const Spec> in, Context&) const override {
+  size_t workspace(std::span<const Spec> in, Context& context) const override {
     const LaneReduction plan(in[0].shape, mask_, options_.lane_size);
-    return dispatch_all(in[0].dtype, [&](auto t) { return plan.workspace<Accumulator<decltype(t)>>(); });
+    return dispatch_all(in[0].dtype, [&](auto t) {
+      return reduce_workspace<Accumulator<decltype(t)>, decltype(t)>(context, plan);
+    });
   }
 
   void run_cpu(Launch& launch) const {
@@ -37,6 +42,7 @@ class Sum final : public OpBase<Sum> {
       reduce<A>(launch.context, plan, policy, x.data<T>(), launch.out[0].data<Out>(), launch.workspace);
     });
   }
+  void run_cuda(Launch& launch) const { cuda::sum_axes(launch, mask_, options_); }
 
   Saves saves(GradMask) const override { return {}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {

@@ -8,6 +8,9 @@
 #include "kernels/common/parallel.h"
 
 namespace tern {
+namespace cuda {
+void top_k_correct(Launch& launch, int64_t k);  // top_k_correct.cu
+}
 namespace {
 
 /// in: logits, labels. out: correct.
@@ -18,6 +21,7 @@ class TopKCorrect final : public OpBase<TopKCorrect> {
   bool differentiable() const override { return false; }
   std::vector<Spec> infer(std::span<const Spec> in) const override;
   void run_cpu(Launch& launch) const;
+  void run_cuda(Launch& launch) const { cuda::top_k_correct(launch, k_); }
 
  private:
   int64_t k_;

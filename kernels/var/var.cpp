@@ -3,27 +3,18 @@
 #include "core/autograd.h"
 #include "kernels/broadcast_to/broadcast_to.h"
 #include "kernels/common/check.h"
-#include "kernels/common/reduce.h"
+#include "kernels/common/device_reduction.h"
+#include "kernels/common/scratch.h"
 #include "kernels/common/sum_axes.h"
 #include "kernels/mul/mul.h"
 #include "kernels/sub/sub.h"
+#include "kernels/var/var_policy.h"
 
 namespace tern {
+namespace cuda {
+void var(Launch& launch, AxisMask mask, double count, double divisor);  // var.cu
+}
 namespace {
-
-/// Sums squared distances from each output's mean.
-template <class A>
-struct VarPolicy {
-  const A* means;
-  A divisor;
-  A identity() const { return 0; }
-  A map(A x, int64_t output) const {
-    const A distance = x - means[output];
-    return distance * distance;
-  }
-  A combine(A a, A b) const { return a + b; }
-  A finish(A sum) const { return sum / divisor; }
-};
 
 class Var final : public OpBase<Var> {
  public:
@@ -37,11 +28,11 @@ class Var final : public OpBase<Var> {
   }
 
   /// The means, then the reductions' partial sums.
-  size_t workspace(std::span<const Spec> in, Context&) const override {
+  size_t workspace(std::span<const Spec> in, Context& context) const override {
     const LaneReduction plan(in[0].shape, mask_, 0);
     return dispatch_floating(name(), in[0].dtype, [&](auto t) {
       using A = Compute<decltype(t)>;
-      return static_cast<size_t>(plan.outputs) * sizeof(A) + plan.workspace<A>();
+      return scratch_bytes<A>(plan.outputs) + reduce_workspace<A, decltype(t)>(context, plan);
     });
   }
 
@@ -52,12 +43,16 @@ class Var final : public OpBase<Var> {
       using T = decltype(t);
       using A = Compute<T>;
       A* means = reinterpret_cast<A*>(launch.workspace.data());
-      const auto partials = launch.workspace.subspan(static_cast<size_t>(plan.outputs) * sizeof(A));
+      const auto partials = launch.workspace.subspan(scratch_bytes<A>(plan.outputs));
       const SumPolicy<A> mean{static_cast<A>(reduced_count(x.shape(), mask_))};
       reduce<A>(launch.context, plan, mean, x.data<T>(), means, partials);
       const VarPolicy<A> policy{means, static_cast<A>(divisor(x.shape()))};
       reduce<A>(launch.context, plan, policy, x.data<T>(), launch.out[0].data<T>(), partials);
     });
+  }
+  void run_cuda(Launch& launch) const {
+    const Shape& shape = launch.in[0].shape();
+    cuda::var(launch, mask_, static_cast<double>(reduced_count(shape, mask_)), divisor(shape));
   }
 
   Saves saves(GradMask) const override { return {.inputs = GradMask(1), .outputs = {}}; }
