@@ -3,6 +3,11 @@
 
 /// The few ops that core itself needs: making, copying and adding tensors.
 namespace tern {
+namespace cuda {  // basic_ops.cu
+void fill(Launch& launch, double value);
+void copy_into(Launch& launch);
+void accumulate(Launch& launch);
+}  // namespace cuda
 
 /// Every element is `value`. The only op without inputs.
 class Fill final : public OpBase<Fill> {
@@ -11,6 +16,7 @@ class Fill final : public OpBase<Fill> {
   std::string_view name() const override { return "fill"; }
   std::vector<Spec> infer(std::span<const Spec>) const override { return {spec_}; }
   void run_cpu(Launch& launch) const;
+  void run_cuda(Launch& launch) const { cuda::fill(launch, value_); }
 
  private:
   Spec spec_;
@@ -25,6 +31,7 @@ class CopyInto final : public OpBase<CopyInto> {
   std::optional<Alias> alias(int, std::span<const Spec>) const override { return Alias{.input = 0, .writes = true}; }
   bool differentiable() const override { return false; }
   void run_cpu(Launch& launch) const;
+  void run_cuda(Launch& launch) const { cuda::copy_into(launch); }
 };
 
 /// a + b for two tensors of one spec; with `in_place` into a.
@@ -38,6 +45,7 @@ class Accumulate final : public OpBase<Accumulate> {
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override;
   Saves saves(GradMask) const override { return {}; }
   void run_cpu(Launch& launch) const;
+  void run_cuda(Launch& launch) const { cuda::accumulate(launch); }
 
  private:
   bool in_place_;

@@ -42,14 +42,23 @@ TERN_HOST_DEVICE inline Random4 philox4x32(Random4 counter, uint32_t key0, uint3
   return counter;
 }
 
-/// The `block`-th four random words at a key. Seeds over 2^32, epochs and samples over 2^32 keep distinct streams up to 2^32 blocks.
-TERN_HOST_DEVICE inline Random4 random4(const RngKey& key, uint32_t block = 0) {
-  // Seed and use select the Philox key through one round of mixing; sample, epoch and block are the counter.
-  const Random4 mixed = philox4x32(
-      Random4{{static_cast<uint32_t>(key.seed), static_cast<uint32_t>(key.seed >> 32), key.op,
-               static_cast<uint32_t>(key.epoch >> 32)}}, 0x7465726Eu, static_cast<uint32_t>(key.sample >> 32));
+/// The Philox key of a draw, from its seed and use through one round of mixing. Draws that differ in the low 32 bits of
+/// epoch and sample only have the same one: kernels make it once for many.
+TERN_HOST_DEVICE inline Random4 mixed_key(const RngKey& key) {
+  return philox4x32(Random4{{static_cast<uint32_t>(key.seed), static_cast<uint32_t>(key.seed >> 32), key.op,
+                             static_cast<uint32_t>(key.epoch >> 32)}},
+                    0x7465726Eu, static_cast<uint32_t>(key.sample >> 32));
+}
+
+/// random4() of a key whose mixed_key() is known.
+TERN_HOST_DEVICE inline Random4 random4(const RngKey& key, const Random4& mixed, uint32_t block) {
   return philox4x32(Random4{{block, static_cast<uint32_t>(key.sample), static_cast<uint32_t>(key.epoch), key.op}},
                     mixed.v[0], mixed.v[1]);
+}
+
+/// The `block`-th four random words at a key. Seeds over 2^32, epochs and samples over 2^32 keep distinct streams up to 2^32 blocks.
+TERN_HOST_DEVICE inline Random4 random4(const RngKey& key, uint32_t block = 0) {
+  return random4(key, mixed_key(key), block);
 }
 
 /// Uniform in [0, 1) with 24 bits.

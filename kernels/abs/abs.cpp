@@ -1,20 +1,21 @@
 #include "kernels/abs/abs.h"
 
-#include <cmath>
-
 #include "kernels/common/elementwise.h"
+#include "kernels/common/formulas.h"
 #include "kernels/mul/mul.h"
 
 namespace tern {
+namespace cuda {  // abs.cu
+void abs(Launch& launch);
+void sign(Launch& launch);
+}
 namespace {
 
 class Abs final : public UnaryOp<Abs> {
  public:
   std::string_view name() const override { return "abs"; }
-  template <class C>
-  C eval(C x) const {
-    return std::abs(x);
-  }
+  static constexpr formula::Abs eval{};
+  void run_cuda(Launch& launch) const { cuda::abs(launch); }
   Saves saves(GradMask) const override { return {.inputs = GradMask(1), .outputs = {}}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override;
 };
@@ -24,11 +25,8 @@ class Sign final : public UnaryOp<Sign> {
  public:
   std::string_view name() const override { return "sign"; }
   bool differentiable() const override { return false; }
-  template <class C>
-  C eval(C x) const {
-    const C not_positive = x < C{0} ? C{-1} : x;
-    return x > C{0} ? C{1} : not_positive;
-  }
+  static constexpr formula::Sign eval{};
+  void run_cuda(Launch& launch) const { cuda::sign(launch); }
 };
 
 std::vector<Tensor> Abs::grad(const Node& node, std::span<const Tensor> dy) const {

@@ -1,9 +1,14 @@
 #include "kernels/add/add.h"
 
 #include "kernels/common/elementwise.h"
+#include "kernels/common/formulas.h"
 #include "kernels/common/scalar_op.h"
 
 namespace tern {
+namespace cuda {  // add.cu
+void add(Launch& launch);
+void add_number(Launch& launch, double number);
+}
 namespace {
 
 class Add final : public BinaryOp<Add> {
@@ -11,10 +16,8 @@ class Add final : public BinaryOp<Add> {
   using BinaryOp::BinaryOp;
   static constexpr bool kIntegers = true;
   std::string_view name() const override { return "add"; }
-  template <class C>
-  C eval(C a, C b) const {
-    return static_cast<C>(a + b);
-  }
+  static constexpr formula::Add eval{};
+  void run_cuda(Launch& launch) const { cuda::add(launch); }
   Saves saves(GradMask) const override { return {}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
     return {node.needs(0) ? reduce_to_input(node, 0, dy[0]) : Tensor{},
@@ -27,10 +30,8 @@ class AddNumber final : public ScalarOp<AddNumber> {
   using ScalarOp::ScalarOp;
   static constexpr bool kIntegers = true;
   std::string_view name() const override { return "add_number"; }
-  template <class C>
-  C eval(C x, C number) const {
-    return static_cast<C>(x + number);
-  }
+  static constexpr formula::Add eval{};
+  void run_cuda(Launch& launch) const { cuda::add_number(launch, number()); }
   Saves saves(GradMask) const override { return {}; }
   std::vector<Tensor> grad(const Node&, std::span<const Tensor> dy) const override { return {dy[0]}; }
 };

@@ -9,6 +9,9 @@
 #include "kernels/common/sum_axes.h"
 
 namespace tern {
+namespace cuda {
+void broadcast_to(Launch& launch, const Shape& view);  // broadcast_to.cu
+}
 namespace {
 
 class BroadcastTo final : public OpBase<BroadcastTo> {
@@ -43,6 +46,8 @@ class BroadcastTo final : public OpBase<BroadcastTo> {
       });
     });
   }
+
+  void run_cuda(Launch& launch) const { cuda::broadcast_to(launch, view_); }
 
   Saves saves(GradMask) const override { return {}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {

@@ -1,32 +1,16 @@
 #include "kernels/cast/cast.h"
 
-#include <limits>
-
 #include "core/autograd.h"
+#include "kernels/cast/convert_number.h"
 #include "kernels/common/check.h"
 #include "kernels/common/convert.h"
 #include "kernels/common/parallel.h"
 
 namespace tern {
-namespace {
-
-template <class To, class From>
-To convert(From value) {
-  const auto x = load_element(value);
-  if constexpr (std::is_integral_v<To> && std::is_floating_point_v<decltype(x)>) {
-    // 2^digits is exact in every floating type, unlike the largest integer below it.
-    using F = std::remove_const_t<decltype(x)>;
-    constexpr F kEnd = static_cast<F>(To{1} << (std::numeric_limits<To>::digits - 1)) * 2;
-    if (x != x) return To{0};
-    if (x >= kEnd) return std::numeric_limits<To>::max();
-    if (x < static_cast<F>(std::numeric_limits<To>::min())) return std::numeric_limits<To>::min();
-    return static_cast<To>(x);
-  } else if constexpr (kIsHalf<To>) {
-    return To(static_cast<float>(x));
-  } else {
-    return static_cast<To>(x);
-  }
+namespace cuda {
+void cast(Launch& launch);  // cast.cu
 }
+namespace {
 
 class Cast final : public OpBase<Cast> {
  public:
@@ -46,11 +30,13 @@ class Cast final : public OpBase<Cast> {
         const From* x = launch.in[0].data<From>();
         To* y = launch.out[0].data<To>();
         for_chunks(launch.context, launch.out[0].numel(), [&](int64_t begin, int64_t end) {
-          for (int64_t i = begin; i < end; ++i) y[i] = convert<To>(x[i]);
+          for (int64_t i = begin; i < end; ++i) y[i] = store_element<To>(convert_number<Compute<To>>(load_element(x[i])));
         });
       });
     });
   }
+
+  void run_cuda(Launch& launch) const { cuda::cast(launch); }
 
   Saves saves(GradMask) const override { return {}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {

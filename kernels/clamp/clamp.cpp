@@ -2,8 +2,13 @@
 
 #include "core/error.h"
 #include "kernels/common/elementwise.h"
+#include "kernels/common/formulas.h"
 
 namespace tern {
+namespace cuda {  // clamp.cu
+void clamp(Launch& launch, const Clamp& bounds);
+void clamp_backward(Launch& launch, const Clamp& bounds);
+}
 namespace {
 
 class ClampOp final : public UnaryOp<ClampOp> {
@@ -12,10 +17,9 @@ class ClampOp final : public UnaryOp<ClampOp> {
   std::string_view name() const override { return "clamp"; }
   template <class C>
   C eval(C x) const {
-    const C low = static_cast<C>(bounds_.low), high = static_cast<C>(bounds_.high);
-    const C raised = x < low ? low : x;
-    return raised > high ? high : raised;
+    return formula::Clamp{bounds_.low, bounds_.high}(x);
   }
+  void run_cuda(Launch& launch) const { cuda::clamp(launch, bounds_); }
   Saves saves(GradMask) const override { return {.inputs = GradMask(1), .outputs = {}}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override;
 
@@ -30,9 +34,9 @@ class ClampBackward final : public BinaryOp<ClampBackward> {
   std::string_view name() const override { return "clamp_backward"; }
   template <class C>
   C eval(C dy, C x) const {
-    const C above = x < static_cast<C>(bounds_.low) ? C{0} : dy;
-    return x > static_cast<C>(bounds_.high) ? C{0} : above;
+    return formula::ClampBackward{bounds_.low, bounds_.high}(dy, x);
   }
+  void run_cuda(Launch& launch) const { cuda::clamp_backward(launch, bounds_); }
   Saves saves(GradMask) const override { return {.inputs = GradMask(2), .outputs = {}}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
     if (!node.needs(0)) return {Tensor{}, Tensor{}};

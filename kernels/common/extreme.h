@@ -4,14 +4,15 @@
 #include "kernels/common/device_reduction.h"
 #include "kernels/common/elementwise.h"
 #include "kernels/common/extreme_policy.h"
+#include "kernels/common/formulas.h"
 #include "kernels/common/sum_axes.h"
 #include "kernels/div/div.h"
 #include "kernels/mul/mul.h"
 
 /// max and min over axes: one op with the comparison as parameter.
 namespace tern {
-
 namespace cuda {
+void equal_mask(Launch& launch);                 // extreme.cu
 void reduce_max(Launch& launch, AxisMask mask);  // kernels/max/max.cu
 void reduce_min(Launch& launch, AxisMask mask);  // kernels/min/min.cu
 }  // namespace cuda
@@ -22,10 +23,8 @@ class EqualMask final : public BinaryOp<EqualMask> {
   using BinaryOp::BinaryOp;
   std::string_view name() const override { return "equal_mask"; }
   bool differentiable() const override { return false; }
-  template <class C>
-  C eval(C a, C b) const {
-    return a == b ? C{1} : C{0};
-  }
+  static constexpr formula::EqualMask eval{};
+  void run_cuda(Launch& launch) const { cuda::equal_mask(launch); }
 };
 
 template <bool kMax>

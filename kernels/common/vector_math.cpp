@@ -1,6 +1,6 @@
 #include "kernels/common/vector_math.h"
 
-#include <cmath>
+#include "kernels/common/formulas.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/common/vector_math.cpp"
@@ -53,9 +53,8 @@ void GeluBackwardRow(const float* dy, const float* x, float* dx, int64_t count) 
   });
 }
 
-// (1 + tanh(u)) / 2 = sigmoid(2u), 2u = x (k1 + k3 x^2) with k1 = 2 sqrt(2/pi), k3 = 0.044715 k1.
-constexpr float kGelu1 = 1.59576912160573071f;
-constexpr float kGelu3 = 0.0713548162726002528f;
+constexpr float kGelu1 = static_cast<float>(formula::kGeluTanh1);
+constexpr float kGelu3 = static_cast<float>(formula::kGeluTanh3);
 
 void GeluTanhRow(const float* x, float* y, int64_t count) {
   MapRow(x, y, count, [](auto d, auto v) HWY_ATTR {
@@ -135,57 +134,30 @@ template <class F>
 void map(const double* x, double* y, int64_t count, const F& f) {
   for (int64_t i = 0; i < count; ++i) y[i] = f(x[i]);
 }
-double sigmoid_of(double x) {
-  const double e = std::exp(-std::abs(x));
-  return (x < 0 ? e : 1) / (1 + e);
+template <class F>
+void map(const double* x, const double* y, double* z, int64_t count, const F& f) {
+  for (int64_t i = 0; i < count; ++i) z[i] = f(x[i], y[i]);
 }
-double times_tail(double x, double factor) { return factor == 0 ? factor : x * factor; }
-double normal_cdf_of(double x) { return 0.5 * std::erfc(-x * 0.70710678118654752440); }
-double normal_density_of(double x) { return 0.39894228040143267794 * std::exp(-0.5 * x * x); }
-constexpr double kTanh1 = 1.5957691216057307118, kTanh3 = kTanh1 * 0.044715;
-double tanh_slope(double x) { return kTanh1 + kTanh3 * x * x; }
 
 }  // namespace
 
-void exp(const double* x, double* y, int64_t count) {
-  map(x, y, count, [](double v) { return std::exp(v); });
-}
-void log(const double* x, double* y, int64_t count) {
-  map(x, y, count, [](double v) { return std::log(v); });
-}
-void sqrt(const double* x, double* y, int64_t count) {
-  map(x, y, count, [](double v) { return std::sqrt(v); });
-}
-void rsqrt(const double* x, double* y, int64_t count) {
-  map(x, y, count, [](double v) { return 1 / std::sqrt(v); });
-}
-void tanh(const double* x, double* y, int64_t count) {
-  map(x, y, count, [](double v) { return std::tanh(v); });
-}
-void sigmoid(const double* x, double* y, int64_t count) { map(x, y, count, sigmoid_of); }
-void gelu(const double* x, double* y, int64_t count) {
-  map(x, y, count, [](double v) { return times_tail(v, normal_cdf_of(v)); });
-}
+void exp(const double* x, double* y, int64_t count) { map(x, y, count, formula::Exp{}); }
+void log(const double* x, double* y, int64_t count) { map(x, y, count, formula::Log{}); }
+void sqrt(const double* x, double* y, int64_t count) { map(x, y, count, formula::Sqrt{}); }
+void rsqrt(const double* x, double* y, int64_t count) { map(x, y, count, formula::Rsqrt{}); }
+void tanh(const double* x, double* y, int64_t count) { map(x, y, count, formula::Tanh{}); }
+void sigmoid(const double* x, double* y, int64_t count) { map(x, y, count, formula::Sigmoid{}); }
+void gelu(const double* x, double* y, int64_t count) { map(x, y, count, formula::Gelu{}); }
 void gelu_backward(const double* dy, const double* x, double* dx, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) dx[i] = dy[i] * (normal_cdf_of(x[i]) + times_tail(x[i], normal_density_of(x[i])));
+  map(dy, x, dx, count, formula::GeluBackward{});
 }
-void gelu_tanh(const double* x, double* y, int64_t count) {
-  map(x, y, count, [](double v) { return times_tail(v, sigmoid_of(v * tanh_slope(v))); });
-}
+void gelu_tanh(const double* x, double* y, int64_t count) { map(x, y, count, formula::GeluTanh{}); }
 void gelu_tanh_backward(const double* dy, const double* x, double* dx, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) {
-    const double s = sigmoid_of(x[i] * tanh_slope(x[i]));
-    dx[i] = dy[i] * (s + times_tail(x[i] * (kTanh1 + 3 * kTanh3 * x[i] * x[i]), s * (1 - s)));
-  }
+  map(dy, x, dx, count, formula::GeluTanhBackward{});
 }
-void silu(const double* x, double* y, int64_t count) {
-  map(x, y, count, [](double v) { return times_tail(v, sigmoid_of(v)); });
-}
+void silu(const double* x, double* y, int64_t count) { map(x, y, count, formula::Silu{}); }
 void silu_backward(const double* dy, const double* x, double* dx, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) {
-    const double s = sigmoid_of(x[i]);
-    dx[i] = dy[i] * (s + times_tail(x[i], s * (1 - s)));
-  }
+  map(dy, x, dx, count, formula::SiluBackward{});
 }
 
 }  // namespace vector_math

@@ -7,6 +7,9 @@
 #include "kernels/slice/slice.h"
 
 namespace tern {
+namespace cuda {
+void concat(Launch& launch, int axis);  // concat.cu
+}
 namespace {
 
 class Concat final : public OpBase<Concat> {
@@ -38,6 +41,8 @@ class Concat final : public OpBase<Concat> {
     }
     return dx;
   }
+
+  void run_cuda(Launch& l) const { cuda::concat(l, axis_); }
 
   void run_cpu(Launch& l) const {
     const AxisView y = axis_view(l.out[0].shape(), axis_);

@@ -7,6 +7,9 @@
 #include "kernels/common/parallel.h"
 
 namespace tern {
+namespace cuda {
+void dropout(Launch& launch, const Dropout& options);  // dropout.cu
+}
 namespace {
 
 Tensor dropout_with(const Tensor& x, const Tensor& key, const Tensor& samples, Dropout options);
@@ -21,6 +24,7 @@ class DropoutOp final : public OpBase<DropoutOp> {
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override;
   Saves saves(GradMask) const override { return {GradMask(0b100), GradMask(0b10)}; }
   void run_cpu(Launch& launch) const;
+  void run_cuda(Launch& launch) const { cuda::dropout(launch, options_); }
 
  private:
   Dropout options_;

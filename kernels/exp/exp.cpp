@@ -5,6 +5,9 @@
 #include "kernels/mul/mul.h"
 
 namespace tern {
+namespace cuda {
+void exp(Launch& launch);  // exp.cu
+}
 namespace {
 
 class Exp final : public UnaryOp<Exp> {
@@ -14,6 +17,7 @@ class Exp final : public UnaryOp<Exp> {
   void eval_rows(const C* x, C* y, int64_t count) const {
     vector_math::exp(x, y, count);
   }
+  void run_cuda(Launch& launch) const { cuda::exp(launch); }
   Saves saves(GradMask) const override { return {.inputs = {}, .outputs = GradMask(1)}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
     return {mul(dy[0], node.output(0))};

@@ -5,6 +5,9 @@
 #include "kernels/common/parallel.h"
 
 namespace tern {
+namespace cuda {
+void flatten_into(Launch& launch, std::span<const int64_t> offsets);  // flatten_into.cu
+}
 namespace {
 
 /// in: the arena, then the tensors.
@@ -27,6 +30,7 @@ class FlattenInto final : public OpBase<FlattenInto> {
   }
   std::optional<Alias> alias(int, std::span<const Spec>) const override { return Alias{.input = 0, .writes = true}; }
   bool differentiable() const override { return false; }
+  void run_cuda(Launch& l) const { cuda::flatten_into(l, offsets_); }
   void run_cpu(Launch& l) const {
     float* arena = l.out[0].data<float>();
     l.context.pool().parallel_for(static_cast<int64_t>(offsets_.size()), [&](int64_t i) {

@@ -6,6 +6,9 @@
 #include "kernels/common/check.h"
 
 namespace tern {
+namespace cuda {
+void flip(Launch& launch, int axis);  // flip.cu
+}
 namespace {
 
 class Flip final : public OpBase<Flip> {
@@ -18,6 +21,8 @@ class Flip final : public OpBase<Flip> {
   }
   Saves saves(GradMask) const override { return {}; }
   std::vector<Tensor> grad(const Node&, std::span<const Tensor> dy) const override { return {flip(dy[0], {axis_})}; }
+
+  void run_cuda(Launch& l) const { cuda::flip(l, axis_); }
 
   void run_cpu(Launch& l) const {
     const AxisView x = axis_view(l.in[0].shape(), axis_);

@@ -8,6 +8,10 @@
 #include "kernels/common/widen.h"
 
 namespace tern {
+namespace cuda {  // gather.cu
+void gather(Launch& launch, int axis);
+void scatter_add(Launch& launch, int axis);
+}
 namespace {
 
 void require_indices(std::string_view op, const Spec& indices) {
@@ -41,6 +45,8 @@ class Gather final : public OpBase<Gather> {
     return {scatter_add(dy[0], node.input(1), node.input_spec(0).shape[axis_], axis_), {}};
   }
 
+  void run_cuda(Launch& l) const { cuda::gather(l, axis_); }
+
   void run_cpu(Launch& l) const {
     const AxisView x = axis_view(l.in[0].shape(), axis_), y = axis_view(l.out[0].shape(), axis_);
     const int64_t inner = x.inner * static_cast<int64_t>(size_of(l.in[0].dtype()));
@@ -70,7 +76,8 @@ class ScatterAdd final : public OpBase<ScatterAdd> {
                               " of " + std::to_string(extent_) + " rows");
     return {{in[0].dtype, in[0].shape.with(axis_, extent_)}};
   }
-  size_t workspace(std::span<const Spec> in, Context&) const override {
+  size_t workspace(std::span<const Spec> in, Context& context) const override {
+    if (context.device().kind == Device::Kind::cuda) return 0;
     return dispatch_floating(name(), in[0].dtype, [&](auto t) {
       return scratch_bytes<float>(wide_count<decltype(t)>(in[0].shape.with(axis_, extent_).numel()));
     });
@@ -83,6 +90,8 @@ class ScatterAdd final : public OpBase<ScatterAdd> {
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dx) const override {
     return {gather(dx[0], node.input(1), axis_), {}};
   }
+
+  void run_cuda(Launch& l) const { cuda::scatter_add(l, axis_); }
 
   void run_cpu(Launch& l) const {
     const AxisView dy = axis_view(l.in[0].shape(), axis_);

@@ -9,6 +9,10 @@
 #include "kernels/tanh/tanh.h"
 
 namespace tern {
+namespace cuda {  // gelu.cu
+void gelu(Launch& launch, const Gelu& options);
+void gelu_backward(Launch& launch, const Gelu& options);
+}
 namespace {
 
 class GeluOp final : public UnaryOp<GeluOp> {
@@ -19,6 +23,7 @@ class GeluOp final : public UnaryOp<GeluOp> {
   void eval_rows(const C* x, C* y, int64_t count) const {
     options_.approximate == Gelu::tanh ? vector_math::gelu_tanh(x, y, count) : vector_math::gelu(x, y, count);
   }
+  void run_cuda(Launch& launch) const { cuda::gelu(launch, options_); }
   Saves saves(GradMask) const override { return {.inputs = GradMask(1), .outputs = {}}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
     return {gelu_backward(dy[0], node.input(0), options_)};
@@ -54,6 +59,7 @@ class GeluBackward final : public PairOp<GeluBackward> {
     options_.approximate == Gelu::tanh ? vector_math::gelu_tanh_backward(dy, x, dx, count)
                                        : vector_math::gelu_backward(dy, x, dx, count);
   }
+  void run_cuda(Launch& launch) const { cuda::gelu_backward(launch, options_); }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> g) const override {
     const Tensor x = node.input(1);
     std::vector<Tensor> result(2);

@@ -5,6 +5,9 @@
 #include "kernels/div/div.h"
 
 namespace tern {
+namespace cuda {
+void log(Launch& launch);  // log.cu
+}
 namespace {
 
 class Log final : public UnaryOp<Log> {
@@ -14,6 +17,7 @@ class Log final : public UnaryOp<Log> {
   void eval_rows(const C* x, C* y, int64_t count) const {
     vector_math::log(x, y, count);
   }
+  void run_cuda(Launch& launch) const { cuda::log(launch); }
   Saves saves(GradMask) const override { return {.inputs = GradMask(1), .outputs = {}}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
     return {div(dy[0], node.input(0))};

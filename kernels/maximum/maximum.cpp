@@ -1,10 +1,14 @@
 #include "kernels/maximum/maximum.h"
 
 #include "kernels/common/elementwise.h"
+#include "kernels/common/formulas.h"
 #include "kernels/common/larger_weight.h"
 #include "kernels/mul/mul.h"
 
 namespace tern {
+namespace cuda {
+void maximum(Launch& launch);  // maximum.cu
+}
 namespace {
 
 class Maximum final : public BinaryOp<Maximum> {
@@ -12,11 +16,8 @@ class Maximum final : public BinaryOp<Maximum> {
   using BinaryOp::BinaryOp;
   static constexpr bool kIntegers = true;
   std::string_view name() const override { return "maximum"; }
-  template <class C>
-  C eval(C a, C b) const {
-    const C chosen = a > b ? a : b;  // b where either is NaN
-    return a != a ? a : chosen;
-  }
+  static constexpr formula::Maximum eval{};
+  void run_cuda(Launch& launch) const { cuda::maximum(launch); }
   Saves saves(GradMask) const override { return {.inputs = GradMask(3), .outputs = {}}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
     const Tensor a = node.input(0), b = node.input(1);

@@ -1,10 +1,14 @@
 #include "kernels/minimum/minimum.h"
 
 #include "kernels/common/elementwise.h"
+#include "kernels/common/formulas.h"
 #include "kernels/common/larger_weight.h"
 #include "kernels/mul/mul.h"
 
 namespace tern {
+namespace cuda {
+void minimum(Launch& launch);  // minimum.cu
+}
 namespace {
 
 class Minimum final : public BinaryOp<Minimum> {
@@ -12,11 +16,8 @@ class Minimum final : public BinaryOp<Minimum> {
   using BinaryOp::BinaryOp;
   static constexpr bool kIntegers = true;
   std::string_view name() const override { return "minimum"; }
-  template <class C>
-  C eval(C a, C b) const {
-    const C chosen = a < b ? a : b;  // b where either is NaN
-    return a != a ? a : chosen;
-  }
+  static constexpr formula::Minimum eval{};
+  void run_cuda(Launch& launch) const { cuda::minimum(launch); }
   Saves saves(GradMask) const override { return {.inputs = GradMask(3), .outputs = {}}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
     const Tensor a = node.input(0), b = node.input(1);

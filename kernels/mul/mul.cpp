@@ -1,9 +1,14 @@
 #include "kernels/mul/mul.h"
 
 #include "kernels/common/elementwise.h"
+#include "kernels/common/formulas.h"
 #include "kernels/common/scalar_op.h"
 
 namespace tern {
+namespace cuda {  // mul.cu
+void mul(Launch& launch);
+void mul_number(Launch& launch, double number);
+}
 namespace {
 
 class Mul final : public BinaryOp<Mul> {
@@ -11,10 +16,8 @@ class Mul final : public BinaryOp<Mul> {
   using BinaryOp::BinaryOp;
   static constexpr bool kIntegers = true;
   std::string_view name() const override { return "mul"; }
-  template <class C>
-  C eval(C a, C b) const {
-    return static_cast<C>(a * b);
-  }
+  static constexpr formula::Mul eval{};
+  void run_cuda(Launch& launch) const { cuda::mul(launch); }
   Saves saves(GradMask needs) const override {
     Saves saves;
     saves.inputs[0] = needs[1];
@@ -32,10 +35,8 @@ class MulNumber final : public ScalarOp<MulNumber> {
   using ScalarOp::ScalarOp;
   static constexpr bool kIntegers = true;
   std::string_view name() const override { return "mul_number"; }
-  template <class C>
-  C eval(C x, C number) const {
-    return static_cast<C>(x * number);
-  }
+  static constexpr formula::Mul eval{};
+  void run_cuda(Launch& launch) const { cuda::mul_number(launch, number()); }
   Saves saves(GradMask) const override { return {}; }
   std::vector<Tensor> grad(const Node&, std::span<const Tensor> dy) const override { return {mul(dy[0], number())}; }
 };

@@ -1,17 +1,19 @@
 #include "kernels/neg/neg.h"
 
 #include "kernels/common/elementwise.h"
+#include "kernels/common/formulas.h"
 
 namespace tern {
+namespace cuda {
+void neg(Launch& launch);  // neg.cu
+}
 namespace {
 
 class Neg final : public UnaryOp<Neg> {
  public:
   std::string_view name() const override { return "neg"; }
-  template <class C>
-  C eval(C x) const {
-    return -x;
-  }
+  static constexpr formula::Neg eval{};
+  void run_cuda(Launch& launch) const { cuda::neg(launch); }
   Saves saves(GradMask) const override { return {}; }
   std::vector<Tensor> grad(const Node&, std::span<const Tensor> dy) const override { return {neg(dy[0])}; }
 };

@@ -5,12 +5,14 @@
 #include "kernels/common/check.h"
 #include "kernels/common/device_reduction.h"
 #include "kernels/common/elementwise.h"
+#include "kernels/common/formulas.h"
 #include "kernels/mul/mul.h"
 #include "kernels/norm/norm_policy.h"
 
 namespace tern {
 namespace cuda {
 void norm(Launch& launch, AxisMask mask);  // norm.cu
+void safe_div(Launch& launch);  // safe_div.cu
 }
 namespace {
 
@@ -19,10 +21,8 @@ class SafeDiv final : public BinaryOp<SafeDiv> {
  public:
   using BinaryOp::BinaryOp;
   std::string_view name() const override { return "safe_div"; }
-  template <class C>
-  C eval(C a, C b) const {
-    return b == C{0} ? C{0} : a / b;
-  }
+  static constexpr formula::SafeDiv eval{};
+  void run_cuda(Launch& launch) const { cuda::safe_div(launch); }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
     const Tensor share = apply_binary<SafeDiv>(dy[0], node.input(1));
     std::vector<Tensor> result{share, Tensor{}};

@@ -6,6 +6,9 @@
 #include "kernels/common/scratch.h"
 
 namespace tern {
+namespace cuda {
+void normalize_images(Launch& launch, const NormalizeImages& options);  // normalize_images.cu
+}
 namespace {
 
 /// in: x. out: y.
@@ -15,10 +18,12 @@ class NormalizeImagesOp final : public OpBase<NormalizeImagesOp> {
   std::string_view name() const override { return "normalize_images"; }
   bool differentiable() const override { return false; }
   std::vector<Spec> infer(std::span<const Spec> in) const override;
-  size_t workspace(std::span<const Spec> in, Context&) const override {
+  size_t workspace(std::span<const Spec> in, Context& context) const override {
+    if (context.device().kind == Device::Kind::cuda) return 0;
     return scratch_bytes<double>(kLevels * in[0].shape[-1]);
   }
   void run_cpu(Launch& launch) const;
+  void run_cuda(Launch& launch) const { cuda::normalize_images(launch, options_); }
 
  private:
   static constexpr int64_t kLevels = 256;

@@ -5,17 +5,15 @@
 #include "kernels/common/blocks.h"
 #include "kernels/common/check.h"
 #include "kernels/common/convert.h"
+#include "kernels/pad/border.h"
 #include "kernels/slice/slice.h"
 
 namespace tern {
+namespace cuda {  // pad.cu
+void pad(Launch& launch, const Border& border);
+void pad_reflect_grad(Launch& launch, const Border& border);
+}
 namespace {
-
-/// The border of one axis; a border of several axes is one of these an axis.
-struct Border {
-  int axis = 0;
-  int64_t before = 0, after = 0;
-  PadMode mode = PadMode::zero;
-};
 
 Tensor pad_axis(const Tensor& x, const Border& border);
 Tensor fold_axis(const Tensor& dy, const Border& border);
@@ -41,6 +39,8 @@ class PadAxis final : public OpBase<PadAxis> {
     if (b_.mode == PadMode::reflect) return {fold_axis(dy[0], b_)};
     return {slice(dy[0], b_.axis, b_.before, b_.before + node.input_spec(0).shape[b_.axis])};
   }
+
+  void run_cuda(Launch& l) const { cuda::pad(l, b_); }
 
   void run_cpu(Launch& l) const {
     const AxisView x = axis_view(l.in[0].shape(), b_.axis), y = axis_view(l.out[0].shape(), b_.axis);
@@ -77,6 +77,8 @@ class FoldAxis final : public OpBase<FoldAxis> {
   }
   Saves saves(GradMask) const override { return {}; }
   std::vector<Tensor> grad(const Node&, std::span<const Tensor> dx) const override { return {pad_axis(dx[0], b_)}; }
+
+  void run_cuda(Launch& l) const { cuda::pad_reflect_grad(l, b_); }
 
   void run_cpu(Launch& l) const {
     const AxisView x = axis_view(l.out[0].shape(), b_.axis), y = axis_view(l.in[0].shape(), b_.axis);

@@ -1,7 +1,6 @@
 #include "kernels/permute/permute.h"
 
 #include <algorithm>
-#include <array>
 #include <vector>
 
 #include "core/autograd.h"
@@ -9,38 +8,13 @@
 #include "core/op.h"
 #include "kernels/common/blocks.h"
 #include "kernels/common/check.h"
+#include "kernels/permute/plan.h"
 
 namespace tern {
-namespace {
-
-/// The permutation with neighbours that stay neighbours made one axis and extents of 1 left out: NHWC -> NCHW becomes
-/// [N, HW, C] -> [N, C, HW].
-struct Plan {
-  std::vector<int64_t> extents;  // of y
-  std::vector<int64_t> strides;  // of x, in elements, for each axis of y
-};
-
-Plan plan_of(const Shape& x, std::span<const int> axes) {
-  std::array<int64_t, Shape::kMaxRank> strides{};
-  int64_t stride = 1;
-  for (int axis = x.rank() - 1; axis >= 0; --axis) {
-    strides[static_cast<size_t>(axis)] = stride;
-    stride *= x[axis];
-  }
-  Plan plan;
-  for (int axis : axes) {
-    const int64_t extent = x[axis], step = strides[static_cast<size_t>(axis)];
-    if (extent == 1) continue;
-    if (!plan.extents.empty() && plan.strides.back() == step * extent) {
-      plan.extents.back() *= extent;
-      plan.strides.back() = step;
-    } else {
-      plan.extents.push_back(extent);
-      plan.strides.push_back(step);
-    }
-  }
-  return plan;
+namespace cuda {
+void permute(Launch& launch, const PermutePlan& plan);  // permute.cu
 }
+namespace {
 
 /// to[i * columns + j] = from[i + j * from_stride] in blocks that fit the cache: the part that permutes the last axis.
 template <class T>
@@ -54,8 +28,8 @@ void transpose_block(const T* from, int64_t from_stride, T* to, int64_t rows, in
 }
 
 template <class T>
-void permute_elements(Context& context, const Plan& plan, const T* from, T* to) {
-  const size_t rank = plan.extents.size();
+void permute_elements(Context& context, const PermutePlan& plan, const T* from, T* to) {
+  const auto rank = static_cast<size_t>(plan.rank);
   if (rank == 0) return void(*to = *from);
   // y as rows of its last axis, taken `group` rows of its last but one axis at a time.
   const int64_t columns = plan.extents[rank - 1], column_stride = plan.strides[rank - 1];
@@ -98,8 +72,10 @@ class Permute final : public OpBase<Permute> {
     return {permute(dy[0], inverse)};
   }
 
+  void run_cuda(Launch& l) const { cuda::permute(l, plan_permute(l.in[0].shape(), axes_)); }
+
   void run_cpu(Launch& l) const {
-    const Plan plan = plan_of(l.in[0].shape(), axes_);
+    const PermutePlan plan = plan_permute(l.in[0].shape(), axes_);
     const auto move = [&](auto element) {
       using T = decltype(element);
       permute_elements(l.context, plan, static_cast<const T*>(l.in[0].raw()), static_cast<T*>(l.out[0].raw()));

@@ -1,15 +1,20 @@
 #include "kernels/pow/pow.h"
 
-#include <cmath>
-
 #include "kernels/add/add.h"
 #include "kernels/common/elementwise.h"
+#include "kernels/common/formulas.h"
 #include "kernels/common/scalar_op.h"
 #include "kernels/log/log.h"
 #include "kernels/mul/mul.h"
 #include "kernels/sub/sub.h"
 
 namespace tern {
+namespace cuda {  // pow.cu
+void pow(Launch& launch);
+void pow_by_base(Launch& launch);
+void pow_by_exponent(Launch& launch);
+void pow_number(Launch& launch, double number);
+}
 namespace {
 
 Tensor pow_by_base(const Tensor& a, const Tensor& b);
@@ -19,10 +24,8 @@ class Pow final : public BinaryOp<Pow> {
  public:
   using BinaryOp::BinaryOp;
   std::string_view name() const override { return "pow"; }
-  template <class C>
-  C eval(C a, C b) const {
-    return std::pow(a, b);
-  }
+  static constexpr formula::Pow eval{};
+  void run_cuda(Launch& launch) const { cuda::pow(launch); }
   Saves saves(GradMask) const override { return {.inputs = GradMask(3), .outputs = {}}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
     const Tensor a = node.input(0), b = node.input(1);
@@ -42,10 +45,8 @@ class PowByBase final : public BinaryOp<PowByBase> {
  public:
   using BinaryOp::BinaryOp;
   std::string_view name() const override { return "pow_by_base"; }
-  template <class C>
-  C eval(C a, C b) const {
-    return b == C{0} ? C{0} : b * std::pow(a, b - C{1});
-  }
+  static constexpr formula::PowByBase eval{};
+  void run_cuda(Launch& launch) const { cuda::pow_by_base(launch); }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
     const Tensor a = node.input(0), b = node.input(1);
     std::vector<Tensor> result(2);
@@ -60,10 +61,8 @@ class PowByExponent final : public BinaryOp<PowByExponent> {
  public:
   using BinaryOp::BinaryOp;
   std::string_view name() const override { return "pow_by_exponent"; }
-  template <class C>
-  C eval(C a, C b) const {
-    return a == C{0} && b >= C{0} ? C{0} : std::pow(a, b) * std::log(a);
-  }
+  static constexpr formula::PowByExponent eval{};
+  void run_cuda(Launch& launch) const { cuda::pow_by_exponent(launch); }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
     const Tensor a = node.input(0), b = node.input(1);
     std::vector<Tensor> result(2);
@@ -80,10 +79,8 @@ class PowNumber final : public ScalarOp<PowNumber> {
  public:
   using ScalarOp::ScalarOp;
   std::string_view name() const override { return "pow_number"; }
-  template <class C>
-  C eval(C x, C exponent) const {
-    return exponent == C{2} ? x * x : std::pow(x, exponent);
-  }
+  static constexpr formula::PowNumber eval{};
+  void run_cuda(Launch& launch) const { cuda::pow_number(launch, number()); }
   Saves saves(GradMask) const override { return {.inputs = GradMask(1), .outputs = {}}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
     if (number() == 0) return {Tensor{}};  // a constant, also at x = 0 where x^-1 is infinite

@@ -1,17 +1,20 @@
 #include "kernels/relu/relu.h"
 
 #include "kernels/common/elementwise.h"
+#include "kernels/common/formulas.h"
 
 namespace tern {
+namespace cuda {  // relu.cu
+void relu(Launch& launch);
+void relu_backward(Launch& launch);
+}
 namespace {
 
 class Relu final : public UnaryOp<Relu> {
  public:
   std::string_view name() const override { return "relu"; }
-  template <class C>
-  C eval(C x) const {
-    return x <= C{0} ? C{0} : x;
-  }
+  static constexpr formula::Relu eval{};
+  void run_cuda(Launch& launch) const { cuda::relu(launch); }
   Saves saves(GradMask) const override { return {.inputs = {}, .outputs = GradMask(1)}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
     return {relu_backward(dy[0], node.output(0))};
@@ -22,10 +25,8 @@ class ReluBackward final : public BinaryOp<ReluBackward> {
  public:
   using BinaryOp::BinaryOp;
   std::string_view name() const override { return "relu_backward"; }
-  template <class C>
-  C eval(C dy, C y) const {
-    return y <= C{0} ? C{0} : dy;
-  }
+  static constexpr formula::ReluBackward eval{};
+  void run_cuda(Launch& launch) const { cuda::relu_backward(launch); }
   Saves saves(GradMask) const override { return {.inputs = GradMask(2), .outputs = {}}; }
   // Piecewise linear: y's own gradient is zero.
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {

@@ -27,6 +27,7 @@ class Reshape final : public OpBase<Reshape> {
     return {reshape(dy[0], node.input_spec(0).shape)};
   }
   void run_cpu(Launch&) const {}  // a view: never called
+  void run_cuda(Launch&) const {}
 
  private:
   Shape shape_;

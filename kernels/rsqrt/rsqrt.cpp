@@ -6,6 +6,9 @@
 #include "kernels/pow/pow.h"
 
 namespace tern {
+namespace cuda {
+void rsqrt(Launch& launch);  // rsqrt.cu
+}
 namespace {
 
 class Rsqrt final : public UnaryOp<Rsqrt> {
@@ -15,6 +18,7 @@ class Rsqrt final : public UnaryOp<Rsqrt> {
   void eval_rows(const C* x, C* y, int64_t count) const {
     vector_math::rsqrt(x, y, count);
   }
+  void run_cuda(Launch& launch) const { cuda::rsqrt(launch); }
   Saves saves(GradMask) const override { return {.inputs = {}, .outputs = GradMask(1)}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
     return {mul(mul(dy[0], -0.5), pow(node.output(0), 3))};

@@ -2,10 +2,15 @@
 
 #include "kernels/add/add.h"
 #include "kernels/common/elementwise.h"
+#include "kernels/common/formulas.h"
 #include "kernels/common/vector_math.h"
 #include "kernels/mul/mul.h"
 
 namespace tern {
+namespace cuda {  // sigmoid.cu
+void sigmoid(Launch& launch);
+void sigmoid_backward(Launch& launch);
+}
 namespace {
 
 class Sigmoid final : public UnaryOp<Sigmoid> {
@@ -15,6 +20,7 @@ class Sigmoid final : public UnaryOp<Sigmoid> {
   void eval_rows(const C* x, C* y, int64_t count) const {
     vector_math::sigmoid(x, y, count);
   }
+  void run_cuda(Launch& launch) const { cuda::sigmoid(launch); }
   Saves saves(GradMask) const override { return {.inputs = {}, .outputs = GradMask(1)}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
     return {sigmoid_backward(dy[0], node.output(0))};
@@ -25,10 +31,8 @@ class SigmoidBackward final : public BinaryOp<SigmoidBackward> {
  public:
   using BinaryOp::BinaryOp;
   std::string_view name() const override { return "sigmoid_backward"; }
-  template <class C>
-  C eval(C dy, C y) const {
-    return dy * (y * (C{1} - y));
-  }
+  static constexpr formula::SigmoidBackward eval{};
+  void run_cuda(Launch& launch) const { cuda::sigmoid_backward(launch); }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> g) const override {
     const Tensor y = node.input(1);
     return {node.needs(0) ? sigmoid_backward(g[0], y) : Tensor{},

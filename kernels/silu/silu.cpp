@@ -8,6 +8,10 @@
 #include "kernels/sub/sub.h"
 
 namespace tern {
+namespace cuda {  // silu.cu
+void silu(Launch& launch);
+void silu_backward(Launch& launch);
+}
 namespace {
 
 class Silu final : public UnaryOp<Silu> {
@@ -17,6 +21,7 @@ class Silu final : public UnaryOp<Silu> {
   void eval_rows(const C* x, C* y, int64_t count) const {
     vector_math::silu(x, y, count);
   }
+  void run_cuda(Launch& launch) const { cuda::silu(launch); }
   Saves saves(GradMask) const override { return {.inputs = GradMask(1), .outputs = {}}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
     return {silu_backward(dy[0], node.input(0))};
@@ -30,6 +35,7 @@ class SiluBackward final : public PairOp<SiluBackward> {
   void eval_rows(const C* dy, const C* x, C* dx, int64_t count) const {
     vector_math::silu_backward(dy, x, dx, count);
   }
+  void run_cuda(Launch& launch) const { cuda::silu_backward(launch); }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> g) const override {
     const Tensor x = node.input(1);
     std::vector<Tensor> result(2);

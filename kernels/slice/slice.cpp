@@ -7,6 +7,9 @@
 #include "kernels/pad/pad.h"
 
 namespace tern {
+namespace cuda {
+void slice(Launch& launch, int axis, int64_t begin);  // slice.cu
+}
 namespace {
 
 class Slice final : public OpBase<Slice> {
@@ -40,6 +43,8 @@ class Slice final : public OpBase<Slice> {
     around.after[static_cast<size_t>(axis_)] = shape[axis_] - end_;
     return {pad(dy[0], around)};
   }
+
+  void run_cuda(Launch& l) const { cuda::slice(l, axis_, begin_); }
 
   void run_cpu(Launch& l) const {
     const AxisView view = axis_view(l.in[0].shape(), axis_);

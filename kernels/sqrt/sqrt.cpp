@@ -6,6 +6,9 @@
 #include "kernels/mul/mul.h"
 
 namespace tern {
+namespace cuda {
+void sqrt(Launch& launch);  // sqrt.cu
+}
 namespace {
 
 class Sqrt final : public UnaryOp<Sqrt> {
@@ -15,6 +18,7 @@ class Sqrt final : public UnaryOp<Sqrt> {
   void eval_rows(const C* x, C* y, int64_t count) const {
     vector_math::sqrt(x, y, count);
   }
+  void run_cuda(Launch& launch) const { cuda::sqrt(launch); }
   Saves saves(GradMask) const override { return {.inputs = {}, .outputs = GradMask(1)}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
     return {div(mul(dy[0], 0.5), node.output(0))};

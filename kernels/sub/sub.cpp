@@ -2,10 +2,15 @@
 
 #include "kernels/add/add.h"
 #include "kernels/common/elementwise.h"
+#include "kernels/common/formulas.h"
 #include "kernels/common/scalar_op.h"
 #include "kernels/neg/neg.h"
 
 namespace tern {
+namespace cuda {  // sub.cu
+void sub(Launch& launch);
+void number_sub(Launch& launch, double number);
+}
 namespace {
 
 class Sub final : public BinaryOp<Sub> {
@@ -13,10 +18,8 @@ class Sub final : public BinaryOp<Sub> {
   using BinaryOp::BinaryOp;
   static constexpr bool kIntegers = true;
   std::string_view name() const override { return "sub"; }
-  template <class C>
-  C eval(C a, C b) const {
-    return static_cast<C>(a - b);
-  }
+  static constexpr formula::Sub eval{};
+  void run_cuda(Launch& launch) const { cuda::sub(launch); }
   Saves saves(GradMask) const override { return {}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
     return {node.needs(0) ? reduce_to_input(node, 0, dy[0]) : Tensor{},
@@ -29,10 +32,8 @@ class NumberSub final : public ScalarOp<NumberSub> {
   using ScalarOp::ScalarOp;
   static constexpr bool kIntegers = true;
   std::string_view name() const override { return "number_sub"; }
-  template <class C>
-  C eval(C x, C number) const {
-    return static_cast<C>(number - x);
-  }
+  static constexpr formula::Reversed<formula::Sub> eval{};
+  void run_cuda(Launch& launch) const { cuda::number_sub(launch, number()); }
   Saves saves(GradMask) const override { return {}; }
   std::vector<Tensor> grad(const Node&, std::span<const Tensor> dy) const override { return {neg(dy[0])}; }
 };

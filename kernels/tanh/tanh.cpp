@@ -1,10 +1,15 @@
 #include "kernels/tanh/tanh.h"
 
 #include "kernels/common/elementwise.h"
+#include "kernels/common/formulas.h"
 #include "kernels/common/vector_math.h"
 #include "kernels/mul/mul.h"
 
 namespace tern {
+namespace cuda {  // tanh.cu
+void tanh(Launch& launch);
+void tanh_backward(Launch& launch);
+}
 namespace {
 
 class Tanh final : public UnaryOp<Tanh> {
@@ -14,6 +19,7 @@ class Tanh final : public UnaryOp<Tanh> {
   void eval_rows(const C* x, C* y, int64_t count) const {
     vector_math::tanh(x, y, count);
   }
+  void run_cuda(Launch& launch) const { cuda::tanh(launch); }
   Saves saves(GradMask) const override { return {.inputs = {}, .outputs = GradMask(1)}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
     return {tanh_backward(dy[0], node.output(0))};
@@ -24,10 +30,8 @@ class TanhBackward final : public BinaryOp<TanhBackward> {
  public:
   using BinaryOp::BinaryOp;
   std::string_view name() const override { return "tanh_backward"; }
-  template <class C>
-  C eval(C dy, C y) const {
-    return dy * (C{1} - y * y);
-  }
+  static constexpr formula::TanhBackward eval{};
+  void run_cuda(Launch& launch) const { cuda::tanh_backward(launch); }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> g) const override {
     const Tensor y = node.input(1);
     return {node.needs(0) ? tanh_backward(g[0], y) : Tensor{},

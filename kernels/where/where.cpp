@@ -3,6 +3,9 @@
 #include "kernels/common/elementwise.h"
 
 namespace tern {
+namespace cuda {
+void where(Launch& launch);  // where.cu
+}
 namespace {
 
 class Where final : public OpBase<Where> {
@@ -37,6 +40,8 @@ class Where final : public OpBase<Where> {
       });
     });
   }
+
+  void run_cuda(Launch& launch) const { cuda::where(launch); }
 
   Saves saves(GradMask) const override { return {.inputs = GradMask(1), .outputs = {}}; }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override {
