@@ -96,7 +96,6 @@ Tensor apply_one(std::shared_ptr<const Op> op, std::initializer_list<Tensor> inp
   return apply(std::move(op), std::span(inputs.begin(), inputs.size()))[0];
 }
 
-void throw_no_cuda(std::string_view op) { throw DeviceError("[" + std::string(op) + "] has no CUDA kernel"); }
 void throw_shape(std::string_view op, const std::string& what) { throw ShapeError("[" + std::string(op) + "] " + what); }
 void throw_dtype(std::string_view op, const std::string& what) { throw DTypeError("[" + std::string(op) + "] " + what); }
 

@@ -63,8 +63,6 @@ class Op {
   virtual Saves saves(GradMask needs) const;
 };
 
-[[noreturn]] void throw_no_cuda(std::string_view op);
-
 /// Sends run() to the kernel of the device: Self has `void run_cpu(Launch&) const` and `run_cuda`, which hands on to a
 /// function of the op's .cu. A build with CUDA does not link when that is missing; a build without never asks for it.
 template <class Self>
@@ -73,10 +71,7 @@ class OpBase : public Op {
   void run(Launch& launch) const override {
     const Self& self = *static_cast<const Self*>(this);
 #if TERN_CUDA
-    if (launch.context.device().kind == Device::Kind::cuda) {
-      if constexpr (requires { self.run_cuda(launch); }) return self.run_cuda(launch);
-      throw_no_cuda(this->name());
-    }
+    if (launch.context.device().kind == Device::Kind::cuda) return self.run_cuda(launch);
 #endif
     self.run_cpu(launch);
   }

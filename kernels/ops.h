@@ -53,6 +53,7 @@
 #include "kernels/matmul/matmul.h"
 
 // --- convolution and pooling
+#include "kernels/augment_images/augment_images.h"
 #include "kernels/avg_pool2d/avg_pool2d.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/global_avg_pool/global_avg_pool.h"

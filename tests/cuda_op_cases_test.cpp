@@ -4,24 +4,19 @@
 #include <cstring>
 
 #include "core/autograd.h"
-#include "core/cuda_devices.h"
 #include "core/plan.h"
 #include "tests/catch.h"
+#include "tests/cuda_util.h"
 #include "tests/op_tensors.h"
 
 namespace tern::testing {
 namespace {
 
-std::string no_gpu() {
-  const CudaDevices found = cuda_devices();
-  return found.devices.empty() ? found.reason : found.devices[0].problem;
-}
+using test::no_gpu;
 
 Context::Options options_for(Device::Kind kind) {
-  Context::Options options;
-  options.threads = 2;
+  Context::Options options = test::on_gpu();
   options.device.kind = kind;
-  options.poison = true;
   return options;
 }
 

@@ -16,26 +16,17 @@ struct Context {
   std::span<uint8_t> picture;
   std::vector<uint8_t>& scratch;
 
-  Random4 draw(RngUse use) const {
-    RngKey mine = key;
-    mine.op = use;
-    return random4(mine, place);
+  AugmentDraw draw(const Augment& step) const {
+    return draw_augment(augment_step(step), place, key, shape.height, shape.width);
   }
   uint8_t* pixel(int y, int x) const {
     return picture.data() + (static_cast<size_t>(y) * shape.width + x) * static_cast<size_t>(shape.channels);
   }
 };
 
-int reflect(int i, int n) {
-  if (i < 0) return -i;
-  return i < n ? i : 2 * (n - 1) - i;
-}
-
 void apply(const Crop& crop, const Context& c) {
-  const Random4 words = c.draw(kRngCrop);
-  const auto places = static_cast<uint32_t>(2 * crop.pad + 1);
-  const int dy = static_cast<int>(uniform_below(words.v[0], places)) - crop.pad;
-  const int dx = static_cast<int>(uniform_below(words.v[1], places)) - crop.pad;
+  const AugmentDraw draw = c.draw(crop);
+  const int dy = draw.y, dx = draw.x;
   if (dy == 0 && dx == 0) return;
   c.scratch.assign(c.picture.begin(), c.picture.end());
   const int height = c.shape.height, width = c.shape.width, channels = c.shape.channels;
@@ -43,7 +34,7 @@ void apply(const Crop& crop, const Context& c) {
   // Columns first..last-1 come from inside the old picture: most of a row, copied in one piece.
   const int first = std::clamp(-dx, 0, width), last = std::clamp(width - dx, 0, width);
   for (int y = 0; y < height; ++y) {
-    const int from_y = reflected ? reflect(y + dy, height) : y + dy;
+    const int from_y = reflected ? mirrored(y + dy, height) : y + dy;
     if (from_y < 0 || from_y >= height) {
       std::fill_n(c.pixel(y, 0), width * channels, uint8_t{0});
       continue;
@@ -51,7 +42,7 @@ void apply(const Crop& crop, const Context& c) {
     const uint8_t* row = c.scratch.data() + static_cast<ptrdiff_t>(from_y) * width * channels;
     const auto pad = [&](int x) {
       if (reflected) {
-        std::copy_n(row + reflect(x + dx, width) * channels, channels, c.pixel(y, x));
+        std::copy_n(row + mirrored(x + dx, width) * channels, channels, c.pixel(y, x));
       } else {
         std::fill_n(c.pixel(y, x), channels, uint8_t{0});
       }
@@ -63,7 +54,7 @@ void apply(const Crop& crop, const Context& c) {
 }
 
 void apply(const Flip& flip, const Context& c) {
-  if (uniform01(c.draw(kRngFlip).v[0]) >= flip.p) return;
+  if (!c.draw(flip).on) return;
   for (int y = 0; y < c.shape.height; ++y) {
     for (int left = 0, right = c.shape.width - 1; left < right; ++left, --right) {
       std::swap_ranges(c.pixel(y, left), c.pixel(y, left) + c.shape.channels, c.pixel(y, right));
@@ -72,9 +63,8 @@ void apply(const Flip& flip, const Context& c) {
 }
 
 void apply(const Cutout& cutout, const Context& c) {
-  const Random4 words = c.draw(kRngCutout);
-  const int top = static_cast<int>(uniform_below(words.v[0], static_cast<uint32_t>(c.shape.height))) - cutout.size / 2;
-  const int left = static_cast<int>(uniform_below(words.v[1], static_cast<uint32_t>(c.shape.width))) - cutout.size / 2;
+  const AugmentDraw draw = c.draw(cutout);
+  const int top = draw.y, left = draw.x;
   for (int y = std::max(top, 0); y < std::min(top + cutout.size, c.shape.height); ++y) {
     for (int x = std::max(left, 0); x < std::min(left + cutout.size, c.shape.width); ++x) {
       std::copy_n(cutout.fill.data(), c.shape.channels, c.pixel(y, x));
@@ -108,6 +98,24 @@ void check(const Cutout& cutout, const PictureShape& shape) {
 }
 
 }  // namespace
+
+AugmentStep augment_step(const Augment& step) {
+  AugmentStep plain;
+  if (const auto* crop = std::get_if<Crop>(&step)) {
+    plain.kind = AugmentStep::Kind::crop;
+    plain.pad = crop->pad;
+    plain.reflect = crop->mode == PadMode::reflect;
+  } else if (const auto* flip = std::get_if<Flip>(&step)) {
+    plain.kind = AugmentStep::Kind::flip;
+    plain.p = flip->p;
+  } else {
+    const auto& cutout = std::get<Cutout>(step);
+    plain.kind = AugmentStep::Kind::cutout;
+    plain.size = cutout.size;
+    std::ranges::copy(cutout.fill, plain.fill);
+  }
+  return plain;
+}
 
 std::array<uint8_t, 3> raw_mean(const std::array<float, 3>& mean) {
   std::array<uint8_t, 3> raw{};

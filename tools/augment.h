@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/rng.h"
+#include "kernels/augment_images/augment_draws.h"
 #include "kernels/pad/pad.h"
 #include "tools/data_set.h"
 
@@ -31,6 +32,8 @@ struct Cutout {
 };
 
 using Augment = std::variant<Crop, Flip, Cutout>;
+/// The same as kernels/augment_images takes it.
+AugmentStep augment_step(const Augment& step);
 
 /// The raw pixel values nearest to `mean` (of pixels scaled to 0..1).
 std::array<uint8_t, 3> raw_mean(const std::array<float, 3>& mean);

@@ -59,6 +59,7 @@ struct DataConfig {
   bool drop_last = false;
   int loader_threads = 1;
   int prefetch = 4;  ///< steps ready in advance
+  bool resident = true;  ///< on a GPU: pictures in its memory
 };
 
 struct EarlyStopConfig {

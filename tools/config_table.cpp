@@ -71,7 +71,8 @@ const Section<DataConfig>& data() {
        field("drop_last", &D::drop_last, "Drop an epoch's last step where it is short."),
        field("loader_threads", &D::loader_threads, range(0, 256), "Threads that prepare batches; 0: the trainer's own.")
            .free(),
-       field("prefetch", &D::prefetch, range(1, 1024), "Steps prepared in advance.").free()});
+       field("prefetch", &D::prefetch, range(1, 1024), "Steps prepared in advance.").free(),
+       field("resident", &D::resident, "On a GPU: keep the training pictures in its memory and change them there.").free()});
   return section;
 }
 

@@ -39,9 +39,10 @@ Loader::Loader(DatasetPtr data, LoaderOptions options) : data_(std::move(data)),
   slots_.resize(static_cast<size_t>(std::min<int64_t>(o.prefetch, steps_) + 1));
   for (Slot& slot : slots_) {
     const auto rows = static_cast<size_t>(std::min(batch, data_->size()));
+    slot.batch.indices.reserve(rows);
+    if (!o.pixels) continue;
     slot.batch.images.reserve(rows * static_cast<size_t>(data_->shape().bytes()));
     slot.batch.labels.reserve(rows);
-    slot.batch.indices.reserve(rows);
   }
   order_.resize(static_cast<size_t>(data_->size()));
   for (int i = 0; i < o.threads; ++i) threads_.emplace_back([this] { work(); });
@@ -137,9 +138,13 @@ void Loader::fill(Slot& slot, int64_t step, std::vector<uint8_t>& scratch) const
   batch.epoch = epoch_;
   batch.step = step;
   batch.micro_batch = options_.micro_batch;
+  batch.indices.resize(count);
+  if (!options_.pixels) {
+    std::copy_n(order_.begin() + first, count, batch.indices.begin());
+    return;
+  }
   batch.images.resize(count * bytes);
   batch.labels.resize(count);
-  batch.indices.resize(count);
   for (size_t row = 0; row < count; ++row) {
     const int64_t index = order_[static_cast<size_t>(first) + row];
     const auto picture = std::span(batch.images).subspan(row * bytes, bytes);

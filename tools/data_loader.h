@@ -21,6 +21,7 @@ struct LoaderOptions {
   uint64_t seed = 42;
   bool shuffle = true;     ///< a fresh keyed permutation every epoch; otherwise the data set's own order
   bool drop_last = false;  ///< leave out the last, smaller batch of an epoch
+  bool pixels = true;      ///< false: batches name their pictures only, images and labels stay empty
   std::vector<Augment> augment = {};
 };
 
@@ -33,7 +34,7 @@ struct Batch {
   std::vector<int64_t> labels;   ///< [N]
   std::vector<int64_t> indices;  ///< [N]: which pictures of the data set these are
 
-  int64_t size() const { return static_cast<int64_t>(labels.size()); }
+  int64_t size() const { return static_cast<int64_t>(indices.size()); }
   /// Lanes that hold a picture: fewer than asked for in a ragged last step.
   int lanes() const { return static_cast<int>((size() + micro_batch - 1) / micro_batch); }
   int lane_size(int lane) const;

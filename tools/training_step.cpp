@@ -122,6 +122,21 @@ void TrainingStep::compile_steps() {
   }, options);
 }
 
+void TrainingStep::make_resident(const data::Dataset& data, std::span<const data::Augment> augment) {
+  const auto picture = static_cast<size_t>(pictures_.bytes());
+  const int64_t size = data.size();
+  std::vector<uint8_t> pixels(static_cast<size_t>(size) * picture);
+  std::vector<int64_t> labels(static_cast<size_t>(size));
+  for (int64_t i = 0; i < size; ++i) {
+    data.read(i, std::span(pixels).subspan(static_cast<size_t>(i) * picture, picture));
+    labels[static_cast<size_t>(i)] = data.label(i);
+  }
+  MemoryTag tag(context_, "data set");
+  const Shape shape{size, static_cast<int64_t>(pictures_.height), static_cast<int64_t>(pictures_.width), static_cast<int64_t>(pictures_.channels)};
+  resident_.emplace(Resident{Tensor::from(context_, shape, pixels), Tensor::from(context_, {size}, labels), {}});
+  for (const data::Augment& step : augment) resident_->augment.steps.push_back(data::augment_step(step));
+}
+
 void TrainingStep::weights_changed() {
   if (!store_->weights.defined()) return;
   NoGrad no_grad(context_);
@@ -152,24 +167,27 @@ void TrainingStep::make_groups(const Config& config, int64_t steps_per_epoch) {
   }
 }
 
-/// in: images u8 [n,H,W,C], labels i64 [n], samples i64 [n], weights f32 [n] (1 / pictures of the step).
+/// in: samples i64 [n], weights f32 [n] (1 / pictures of the step), and unless the data set is resident images u8
+/// [n,H,W,C] and labels i64 [n].
 TrainingStep::Pass TrainingStep::forward_backward(std::span<const Tensor> in) {
   context_.enter_phase("forward");
-  context_.set_rng_samples(in[2]);
+  context_.set_rng_samples(in[0]);
+  const Tensor images = resident_ ? augment_images(resident_->images, in[0], context_.rng_key(), resident_->augment) : in[2];
+  const Tensor labels = resident_ ? gather(resident_->labels, in[0]) : in[3];
   const auto& n = config_.data.normalize;
   const Tensor x = normalize_images(
-      in[0], {.mean = {n.mean.begin(), n.mean.end()}, .std = {n.std.begin(), n.std.end()}, .dtype = pass_dtype_});
+      images, {.mean = {n.mean.begin(), n.mean.end()}, .std = {n.std.begin(), n.std.end()}, .dtype = pass_dtype_});
   const PassWeights weights(*store_);
   const Tensor logits = cast((*network_)(x), DType::f32);
-  const Tensor losses = cross_entropy(logits, in[1], {.label_smoothing = config_.train.label_smoothing, .reduction = LossReduction::none});
+  const Tensor losses = cross_entropy(logits, labels, {.label_smoothing = config_.train.label_smoothing, .reduction = LossReduction::none});
   Pass pass;
   {
     NoGrad no_grad(context_);
-    pass.report = concat(std::vector{losses.detach(), cast(top_k_correct(logits.detach(), in[1], 1), DType::f32)}, 0);
+    pass.report = concat(std::vector{losses.detach(), cast(top_k_correct(logits.detach(), labels, 1), DType::f32)}, 0);
     pass.loss_bad = has_nonfinite(losses.detach());
   }
   context_.enter_phase("backward");
-  const Tensor seed = loss_scale_.defined() ? mul(in[3], loss_scale_) : in[3];
+  const Tensor seed = loss_scale_.defined() ? mul(in[1], loss_scale_) : in[1];
   const std::vector<Tensor> gradients = grad(std::span(&losses, 1), store_->handles(), std::span(&seed, 1));
   std::vector<int64_t> offsets;
   for (const Segment& segment : store_->segments()) offsets.push_back(segment.begin);
@@ -198,18 +216,20 @@ std::vector<Tensor> TrainingStep::update(const Tensor& loss_bad) {
   for (Group& group : groups_)
     if (group.frozen_from < 0 || steps_ < group.frozen_from) group.optimizer->step({group.lr, scale, skip});
   if (average_) average_->step(skip);
+  if (loss_scale_.defined()) loss_scale_update(loss_scale_, good_steps_, skip);
   return {concat(std::vector{mul(norm.norm, unscale), skip, used_scale}, 0), skip};
 }
 
 std::vector<Tensor> TrainingStep::inputs_of(const data::Batch& batch, int64_t first, int64_t rows) {
-  const int64_t picture = static_cast<int64_t>(batch.images.size()) / batch.size();
   const auto begin = static_cast<size_t>(first), count = static_cast<size_t>(rows);
+  std::vector<Tensor> in{Tensor::from<int64_t>(context_, {rows}, std::span(batch.indices).subspan(begin, count)),
+                         Tensor::full(context_, {rows}, 1.0 / static_cast<double>(batch.size()))};
+  if (resident_) return in;
+  const auto picture = static_cast<size_t>(pictures_.bytes());
   const Shape shape{rows, static_cast<int64_t>(pictures_.height), static_cast<int64_t>(pictures_.width), static_cast<int64_t>(pictures_.channels)};
-  return {
-      Tensor::from<uint8_t>(context_, shape, std::span(batch.images).subspan(begin * static_cast<size_t>(picture), count * static_cast<size_t>(picture))),
-      Tensor::from<int64_t>(context_, {rows}, std::span(batch.labels).subspan(begin, count)),
-      Tensor::from<int64_t>(context_, {rows}, std::span(batch.indices).subspan(begin, count)),
-      Tensor::full(context_, {rows}, 1.0 / static_cast<double>(batch.size()))};
+  in.push_back(Tensor::from<uint8_t>(context_, shape, std::span(batch.images).subspan(begin * picture, count * picture)));
+  in.push_back(Tensor::from<int64_t>(context_, {rows}, std::span(batch.labels).subspan(begin, count)));
+  return in;
 }
 
 namespace {

@@ -6,6 +6,7 @@
 
 #include "core/parameter_store.h"
 #include "core/plan.h"
+#include "kernels/augment_images/augment_images.h"
 #include "nn/network.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
@@ -46,6 +47,10 @@ class TrainingStep {
   TrainingStep(Context& context, const Config& config, data::PictureShape pictures, int64_t classes,
                int64_t steps_per_epoch, StepSwitches switches = {});
   ~TrainingStep();
+
+  /// Keeps a data set in the device's memory: batches from then on need no pixels, pictures are looked up and changed
+  /// on the device, to the same bytes as the loader's. Before the first step.
+  void make_resident(const data::Dataset& data, std::span<const data::Augment> augment);
 
   /// Takes a step. On a GPU it is only queued: its outcome comes with a later take_outcomes().
   void run(const data::Batch& batch);
@@ -89,6 +94,10 @@ class TrainingStep {
   void make_groups(const Config& config, int64_t steps_per_epoch);
   struct Pass;
   struct Pending;
+  struct Resident {
+    Tensor images, labels;  ///< u8 [D,H,W,C], i64 [D]
+    AugmentImages augment;
+  };
   Pass forward_backward(std::span<const Tensor> in);
   std::vector<Tensor> update(const Tensor& loss_bad);
   void compile_steps();
@@ -114,6 +123,7 @@ class TrainingStep {
   std::optional<CompiledStep> folded_;         // a whole step
   std::optional<CompiledStep> pass_, update_;  // its parts, for lanes one after another
   std::optional<LaneSum> lane_sum_;
+  std::optional<Resident> resident_;
   std::vector<Pending> pending_;
   double learning_rate_ = 0;
   int64_t steps_ = 0;
