@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/cpu_path.h"
+#include "core/cuda_devices.h"
 #include "core/thread_pool.h"
 #include "core/version.h"
 #include "tools/json_text.h"
@@ -29,6 +30,11 @@ std::string cpu_name() {
 
 std::string simd_path() { return cpu_path(); }
 
+std::string device_class(const Context& context) {
+  if (context.device().kind == Device::Kind::cpu) return "cpu " + simd_path();
+  return cuda_devices().devices[static_cast<size_t>(context.device().index)].name;
+}
+
 std::string environment_json(const Context& context, std::span<const char* const> argv) {
   utsname system{};
   uname(&system);
@@ -38,6 +44,7 @@ std::string environment_json(const Context& context, std::span<const char* const
       {"time", utc_stamp()},
       {"argv", std::vector<std::string>(argv.begin(), argv.end())},
       {"device", context.device().str()},
+      {"device_class", device_class(context)},
       {"cpu", cpu_name()},
       {"cpus", available_cpus()},
       {"threads", context.options().threads == 0 ? available_cpus() : context.options().threads},

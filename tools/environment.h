@@ -10,6 +10,9 @@ namespace tern {
 /// env.json: what a result depended on besides its config: git revision, compiler, CPU, threads, versions, argv.
 std::string environment_json(const Context& context, std::span<const char* const> argv);
 
+/// What may change a result's bits (D5): the CPU's kernel path, as "cpu avx512", or the GPU's model.
+std::string device_class(const Context& context);
+
 /// Largest resident set of this process so far, or since reset_peak_rss(), in bytes.
 int64_t peak_rss();
 /// Starts peak_rss() anew where the system can (Linux: /proc/self/clear_refs); otherwise it stays the process's peak.

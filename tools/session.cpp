@@ -1,6 +1,8 @@
 #include "tools/session.h"
 
 #include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "core/cuda_devices.h"
 #include "core/error.h"
@@ -32,6 +34,16 @@ data::RunData open_data(const Config& config, const std::optional<int>& overfit_
   data.test = data.train;
   data.validation = nullptr;
   return data;
+}
+
+/// A run is exact within one class of device; going on with another is allowed, but said.
+void warn_of_other_device(const Context& context, const fs::path& folder, Progress& progress) {
+  const auto before = nlohmann::json::parse(std::ifstream(folder / "env.json"), nullptr, false);
+  if (!before.is_object()) return;
+  const std::string was = before.value("device_class", ""), is = device_class(context);
+  if (!was.empty() && was != is)
+    progress.message("warning: the run began on " + was + " and goes on with " + is +
+                     ": its bits will differ from those of a run on one kind of device");
 }
 
 std::string model_line(Trainer& trainer, const data::RunData& data) {
@@ -95,6 +107,7 @@ TrainerResult run_session(const Config& given, const SessionOptions& options, Pr
     const std::string environment = environment_json(context, options.argv);
     using Start = SessionOptions::Start;
     resume = options.start == Start::resume || (options.start == Start::resume_if_there && RunFolder::holds_run(options.folder));
+    if (resume) warn_of_other_device(context, options.folder, progress);
     folder.emplace(resume ? RunFolder::open(options.folder, config, environment) : RunFolder::create(options.folder, config, environment));
     trainer.write_to(*folder);
   }

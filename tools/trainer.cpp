@@ -4,8 +4,12 @@
 #include <csignal>
 #include <cmath>
 #include <cstdio>
+#include <fstream>
+#include <iterator>
 
+#include "core/atomic_file.h"
 #include "core/error.h"
+#include "kernels/conv2d/conv_plans.h"
 #include "nn/weights.h"
 #include "tools/environment.h"
 #include "tools/exit_codes.h"
@@ -13,6 +17,8 @@
 
 namespace tern {
 namespace {
+
+constexpr const char* kPlanFile = "conv_plans.txt";
 
 double now_seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
@@ -79,7 +85,27 @@ void Trainer::write_to(RunFolder& folder) {
   checkpoints_.emplace(folder.checkpoints(), config_.checkpoint.keep);
 }
 
+/// The convolution engines that were chosen by timing: a resumed run takes the same ones.
+void Trainer::load_plans() {
+  std::ifstream file(folder_->path() / kPlanFile);
+  if (!file) return;
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  try {
+    context_.extension<ConvPlans>().load(text);
+  } catch (const DataError& error) {
+    say(std::string("warning: ") + error.what() + "; engines are chosen anew, the bits will differ from an uninterrupted run's");
+  }
+}
+
+void Trainer::save_plans() {
+  const ConvPlans& plans = context_.extension<ConvPlans>();
+  if (plans.size() == plans_saved_) return;
+  write_file_atomically(folder_->path() / kPlanFile, plans.text());
+  plans_saved_ = plans.size();
+}
+
 bool Trainer::resume() {
+  load_plans();
   const auto file = checkpoints_->newest_valid([this](const std::string& text) { say("warning: " + text); });
   if (!file) {
     folder_->rewind(config_, 0, 0);  // a kill before the first checkpoint leaves rows
@@ -308,6 +334,7 @@ void Trainer::save(bool best) {
   }
   CheckpointInfo info{config_, std::string(data_.train->name()), data_.train->classes(), data_.train->shape(), position_};
   try {
+    save_plans();
     checkpoints_->save(training_, info, best);
     saved_at_ = position_.steps;
   } catch (const std::exception& error) {

@@ -57,6 +57,8 @@ class Trainer {
   void handle_nonfinite(const StepOutcome& outcome);
   [[noreturn]] void diverge(const std::string& what);
   void save(bool best);
+  void load_plans();
+  void save_plans();
   bool interrupted(TrainerResult& result);
   void report_step(const StepOutcome& outcome);
   void say(const std::string& text);
@@ -75,6 +77,7 @@ class Trainer {
   double started_ = 0, epoch_started_ = 0, wait_before_ = 0;
   int64_t steps_this_process_ = 0, pictures_this_epoch_ = 0;
   int64_t saved_at_ = -1;
+  size_t plans_saved_ = 0;
 };
 
 }  // namespace tern
