@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -42,6 +43,10 @@ struct CudnnTarget {
   void* device = nullptr;
 };
 
+/// A GPU described by cuDNN's JSON of device properties (cuDNN 9.8 or newer; its keys are not documented): engines can be
+/// asked for without having it. Throws DeviceError when cuDNN does not take the text.
+CudnnDescriptor describe_gpu(std::string_view json);
+
 /// Which engines of cuDNN may be taken.
 struct ConvLimits {
   bool tf32 = false;     ///< f32 operands may be rounded to TF32
@@ -70,6 +75,8 @@ class ConvGraph {
   std::vector<ConvExecutable> candidates(const ConvLimits& limits) const;
   /// The plan's engine, or nothing where cuDNN refuses it.
   std::optional<ConvExecutable> build(const ConvPlan& plan) const;
+  /// What cuDNN says of the engine's arithmetic: "tensor core", "nondeterministic" ...; a number for what is not known.
+  std::vector<std::string> notes(const ConvExecutable& executable) const;
   /// Queues it on the handle's stream. Pointers are multiples of 16 bytes, of `workspace` of 256; `bias` with fused_bias.
   void execute(const ConvExecutable& executable, const void* pictures, const void* filters, const void* outputs,
                const void* bias, void* workspace) const;

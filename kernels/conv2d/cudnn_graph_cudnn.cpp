@@ -13,6 +13,13 @@ namespace {
 constexpr int64_t kProposals = 64;  // of one kind of heuristics; there are fewer
 constexpr int64_t kKnobs = 2 * CUDNN_KNOB_TYPE_COUNTS;
 
+#if CUDNN_VERSION < 90800  // headers that do not know of GPUs described by text: their cuDNN will refuse them
+constexpr auto CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR = static_cast<cudnnBackendDescriptorType_t>(38);
+constexpr auto CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION = static_cast<cudnnBackendAttributeName_t>(2702);
+constexpr auto CUDNN_ATTR_ENGINEHEUR_DEVICEPROP = static_cast<cudnnBackendAttributeName_t>(204);
+constexpr auto CUDNN_ATTR_ENGINE_DEVICEPROP = static_cast<cudnnBackendAttributeName_t>(1307);
+#endif
+
 using AttributeName = cudnnBackendAttributeName_t;
 using AttributeType = cudnnBackendAttributeType_t;
 
@@ -173,6 +180,12 @@ CudnnDescriptor::~CudnnDescriptor() {
   if (descriptor_) cudnnBackendDestroyDescriptor(descriptor_);
 }
 
+CudnnDescriptor describe_gpu(std::string_view json) {
+  return Builder("cudnn", CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR)
+      .set(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, std::vector<char>(json.begin(), json.end()))
+      .finish();
+}
+
 ConvGraph::ConvGraph(const CudnnTarget& target, const ConvJob& job, bool fused_bias)
     : target_(target), job_(job), fused_bias_(fused_bias) {
   add_operations();
@@ -298,6 +311,23 @@ std::optional<ConvExecutable> ConvGraph::build(const ConvPlan& plan) const {
   made.workspace = static_cast<size_t>(
       attribute<int64_t>(op, made.execution, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64));
   return made;
+}
+
+std::vector<std::string> ConvGraph::notes(const ConvExecutable& executable) const {
+  std::vector<std::string> names;
+  for (const cudnnBackendNumericalNote_t note : notes_of(job_.op(), executable.engine)) {
+    switch (note) {
+      case CUDNN_NUMERICAL_NOTE_TENSOR_CORE: names.push_back("tensor core"); break;
+      case CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS: names.push_back("down-converted inputs"); break;
+      case CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION: names.push_back("reduced precision reduction"); break;
+      case CUDNN_NUMERICAL_NOTE_FFT: names.push_back("FFT"); break;
+      case CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC: names.push_back("nondeterministic"); break;
+      case CUDNN_NUMERICAL_NOTE_WINOGRAD: names.push_back("Winograd"); break;
+      case CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP: names.push_back("strict NaN"); break;
+      default: names.push_back(std::to_string(note));
+    }
+  }
+  return names;
 }
 
 void ConvGraph::execute(const ConvExecutable& executable, const void* pictures, const void* filters,
