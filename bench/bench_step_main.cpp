@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "bench/arguments.h"
+#include "bench/gpu_timer.h"
 #include "bench/peaks.h"
 #include "core/cpu_path.h"
 #include "core/recorder.h"
@@ -16,9 +17,9 @@ namespace tern::bench {
 namespace {
 
 struct Arguments {
-  std::string model = "cifar-cnn";
+  std::string model = "cifar-cnn", device = "cpu", precision = "fp32";
   int lanes = 4, micro_batch = 32, threads = 0, steps = 10;
-  bool no_fold = false, no_plan = false, json = false;
+  bool no_fold = false, no_plan = false, no_graph = false, json = false;
 };
 
 struct Result {
@@ -26,7 +27,8 @@ struct Result {
   size_t tensor_bytes_peak = 0, arena_bytes = 0;
   uint64_t allocations_per_step = 0;  ///< by the caching allocator
   int64_t peak_rss = 0;
-  Peaks peaks;
+  std::string device, precision;
+  double peak_gflops = 0, peak_copy_gbps = 0;
 };
 
 constexpr data::PictureShape kPictures{32, 32, 3};
@@ -64,62 +66,108 @@ class FlopCounter final : public Recorder {
   double forward_ = 0, first_ = 0;
 };
 
-double flops_of_a_picture(Context& context, nn::Network& network) {
+/// Of training, counted in f32 on the CPU.
+double gflop_of_a_picture(Config config) {
+  config.run.precision = Precision::fp32;
+  Context context;
+  TrainingStep training(context, config, kPictures, kClasses, 1000);
   NoGrad guard(context);
-  network.train(false);
+  training.network().train(false);
   const Tensor x = Tensor::zeros(context, {1, 32, 32, 3});
   FlopCounter counter;
   context.set_recorder(&counter);
-  network(x);
+  training.network()(x);
   context.set_recorder(nullptr);
-  return counter.training();
+  return 1e-9 * counter.training();
+}
+
+Context::Options context_options(const Arguments& a, const Config& config) {
+  const std::optional<Device> device = parse_device(a.device);
+  if (!device) throw ConfigError("--device auto: say cpu, cuda or cuda:i");
+  Context::Options options;
+  options.threads = a.threads;
+  options.device = *device;
+  options.tf32 = config.run.precision == Precision::tf32;
+  options.graph = !a.no_graph;
+  return options;
+}
+
+/// Seconds of a step. Steps on a GPU are only queued: several are timed together.
+std::vector<double> time_steps(TrainingStep& training, const data::Batch& batch, int samples, int together) {
+  std::vector<double> seconds;
+  for (int i = 0; i < samples; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    for (int k = 0; k < together; ++k) training.run(batch);
+    training.take_outcomes(true);
+    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / together);
+  }
+  return seconds;
+}
+
+void measure_peaks_of(Context& context, Precision precision, Result& r) {
+#if TERN_CUDA
+  if (context.device().kind == Device::Kind::cuda) {
+    const GpuPeaks peaks = measure_gpu_peaks(context);
+    r.peak_copy_gbps = peaks.copy_gbps();
+    r.peak_gflops = precision == Precision::fp16   ? peaks.f16_gflops
+                    : precision == Precision::bf16 ? peaks.bf16_gflops
+                    : precision == Precision::tf32 ? peaks.tf32_gflops
+                                                   : peaks.f32_gflops;
+    return;
+  }
+#endif
+  (void)precision;
+  const Peaks peaks = measure_peaks(context.pool());
+  r.peak_gflops = peaks.fma_gflops;
+  r.peak_copy_gbps = peaks.copy_gbps;
 }
 
 Result measure(const Arguments& a) {
-  Config config = parse_config("{\"model\": {\"name\": \"" + a.model + "\"}}", "--model");
+  Config config = parse_config("{\"model\": {\"name\": \"" + a.model + "\"}, \"run\": {\"device\": \"" + a.device +
+                                   "\", \"precision\": \"" + a.precision + "\"}}",
+                               "--model, --device, --precision");
   config.train.lanes = a.lanes;
   config.train.micro_batch = a.micro_batch;
-  Context::Options options;
-  options.threads = a.threads;
-  Context context(options);
+  Context context(context_options(a, config));
+  config.run.precision = resolve_precision(config.run.precision, context.device());
   TrainingStep training(context, config, kPictures, kClasses, 1000, {.fold = !a.no_fold, .plan = !a.no_plan});
   const data::Batch batch = synthetic_batch(a);
+  const bool on_gpu = context.device().kind == Device::Kind::cuda;
 
-  for (int i = 0; i < 2; ++i) training.run(batch);  // records the plan, then touches the arena
+  time_steps(training, batch, on_gpu ? 10 : 2, 1);  // records the plan, touches the arena; a GPU also captures and tunes
   const size_t allocations = context.allocator().stats().allocations;
-  std::vector<double> seconds;
-  for (int i = 0; i < a.steps; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    training.run(batch);
-    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-  }
+  constexpr int kTogether = 20;
+  const int together = on_gpu ? kTogether : 1;
+  std::vector<double> seconds = time_steps(training, batch, (a.steps + together - 1) / together, together);
   Result r;
+  r.device = context.device().str();
+  r.precision = name_of(config.run.precision);
   const AllocatorStats stats = context.allocator().stats();
   r.peak_rss = peak_rss();  // before the peaks, whose buffers are large
   r.tensor_bytes_peak = stats.total.peak;
   r.arena_bytes = training.arena()->bytes();
-  r.allocations_per_step = (stats.allocations - allocations) / seconds.size();
+  r.allocations_per_step = (stats.allocations - allocations) / (seconds.size() * static_cast<size_t>(together));
   std::ranges::sort(seconds);
   r.seconds_fastest = seconds.front();
   r.seconds_median = seconds[seconds.size() / 2];
-  r.gflop = 1e-9 * flops_of_a_picture(context, training.network()) * static_cast<double>(batch.size());
-  r.peaks = measure_peaks(context.pool());
+  r.gflop = gflop_of_a_picture(config) * static_cast<double>(batch.size());
+  measure_peaks_of(context, config.run.precision, r);
   return r;
 }
 
 void print(const Arguments& a, const Result& r) {
   const double images = static_cast<double>(a.lanes) * a.micro_batch;
-  const double share = r.gflop / r.seconds_median / r.peaks.fma_gflops;
+  const double share = r.gflop / r.seconds_median / r.peak_gflops;
   const char* pattern =
-      a.json ? "{\"model\": \"%s\", \"lanes\": %d, \"micro_batch\": %d, \"simd\": \"%s\", \"steps\": %d, \"images_per_s\": %.1f, "
+      a.json ? "{\"model\": \"%s\", \"device\": \"%s\", \"precision\": \"%s\", \"lanes\": %d, \"micro_batch\": %d, \"simd\": \"%s\", \"steps\": %d, \"images_per_s\": %.1f, "
                "\"ms_median\": %.3f, \"ms_fastest\": %.3f, \"gflop\": %.3f, \"share_of_fma_peak\": %.4f, "
                "\"peak_fma_gflops\": %.1f, \"peak_copy_gbps\": %.2f, \"tensor_bytes_peak\": %zu, \"arena_bytes\": %zu, "
                "\"allocations_per_step\": %llu, \"peak_rss\": %lld}\n"
-             : "%s, %d lanes of %d, %s, %d steps: %.1f images/s; a step takes %.3f ms (fastest %.3f) for %.3f GFLOP, %.4f of the "
+             : "%s, %s, %s, %d lanes of %d, %s, %d steps: %.1f images/s; a step takes %.3f ms (fastest %.3f) for %.3f GFLOP, %.4f of the "
                "FMA peak (%.1f GFLOP/s; copy %.2f GB/s); tensors peak at %zu bytes, arena %zu, %llu allocations a step, peak RSS "
                "%lld bytes\n";
-  std::printf(pattern, a.model.c_str(), a.lanes, a.micro_batch, cpu_path().c_str(), a.steps, images / r.seconds_median,
-              1e3 * r.seconds_median, 1e3 * r.seconds_fastest, r.gflop, share, r.peaks.fma_gflops, r.peaks.copy_gbps,
+  std::printf(pattern, a.model.c_str(), r.device.c_str(), r.precision.c_str(), a.lanes, a.micro_batch, cpu_path().c_str(), a.steps, images / r.seconds_median,
+              1e3 * r.seconds_median, 1e3 * r.seconds_fastest, r.gflop, share, r.peak_gflops, r.peak_copy_gbps,
               r.tensor_bytes_peak, r.arena_bytes, static_cast<unsigned long long>(r.allocations_per_step),
               static_cast<long long>(r.peak_rss));
 }
@@ -129,10 +177,15 @@ std::optional<std::string> parse(int argc, char** argv, Arguments& a) {
   app.add_option("--model", a.model, "The network")->check(CLI::IsMember({"cifar-cnn", "lenet", "resnet18"}))->capture_default_str();
   app.add_option("--lanes", a.lanes, "Lanes of a step")->check(CLI::Range(1, 4096))->capture_default_str();
   app.add_option("--micro-batch", a.micro_batch, "Pictures of a lane")->check(CLI::Range(1, 65536))->capture_default_str();
+  app.add_option("--device", a.device, "cpu, cuda or cuda:i")->capture_default_str();
+  app.add_option("--precision", a.precision, "fp32; on CUDA also tf32, bf16, fp16")
+      ->check(CLI::IsMember({"fp32", "tf32", "bf16", "fp16"}))
+      ->capture_default_str();
   app.add_option("--threads", a.threads, "CPU threads; 0: all")->check(CLI::Range(0, 4096))->capture_default_str();
   app.add_option("--steps", a.steps, "Steps that are timed, after two that are not")->check(CLI::Range(1, 1000000))->capture_default_str();
   app.add_flag("--no-fold", a.no_fold, "Lanes one after another instead of in one batch");
   app.add_flag("--no-plan", a.no_plan, "Eager instead of recorded");
+  app.add_flag("--no-graph", a.no_graph, "Op by op instead of as a CUDA graph");
   app.add_flag("--json", a.json, "Print one line of JSON");
   return parse_arguments(app, argc, argv);
 }

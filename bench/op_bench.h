@@ -9,14 +9,26 @@
 namespace tern::bench {
 
 /// What is wrong with a row's kernels on its first set of inputs, or nullopt: the forward pass against the naive
-/// reference, the gradient in f32 against the one in f64.
-std::optional<std::string> find_fault(const testing::OpCase& row, int threads);
+/// reference and, in f32, the gradient against the CPU's in f64.
+std::optional<std::string> find_fault(const testing::OpCase& row, const Context::Options& options, DType dtype = DType::f32);
+
+/// What must at least go through the memory, in bytes, when every op reads its inputs once and writes its outputs once.
+struct Traffic {
+  double read = 0, written = 0;
+};
 
 /// One direction of a row on its bench inputs, recorded, so that a call runs kernels alone: no shapes, tape, allocation.
 class OpBench {
  public:
   enum class Pass { forward, backward };
-  OpBench(Context& context, const testing::OpCase& row, Pass pass);
+  struct Setup {
+    DType dtype = DType::f32;
+    /// Of the largest input, reached by more of the same along the batch axis; rows that are judged by their flops,
+    /// and those whose shapes do not allow it, stay as they are.
+    double at_least_bytes = 0;
+  };
+  OpBench(Context& context, const testing::OpCase& row, Pass pass) : OpBench(context, row, pass, Setup{}) {}
+  OpBench(Context& context, const testing::OpCase& row, Pass pass, const Setup& setup);
   OpBench(const OpBench&) = delete;
   OpBench& operator=(const OpBench&) = delete;
 
@@ -26,12 +38,17 @@ class OpBench {
   double items() const { return items_; }  ///< elements of the outputs, or of the gradients
   double bytes() const { return bytes_; }  ///< that must be read and written at least: inputs, outputs; dy, gradients
   double flops() const { return flops_; }  ///< 0 where the row is judged by its bytes
+  /// Of the ops that ran: a gradient's saved tensors count, which bytes() leaves out.
+  const Traffic& traffic() const { return traffic_; }
 
  private:
+  testing::Tensors record(Context& context, const CompiledStep::Function& step);
+
   testing::Tensors inputs_, leaves_;
   testing::Seeded seeded_;
   std::optional<CompiledStep> step_;
   double items_ = 0, bytes_ = 0, flops_ = 0;
+  Traffic traffic_;
 };
 
 }  // namespace tern::bench

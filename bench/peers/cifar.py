@@ -46,3 +46,22 @@ class Pictures:
         x = torch.from_numpy(pixels).view(-1, 3, 32, 32).to(dtype) / 255
         shift, scale = (torch.tensor(v, dtype=dtype).view(1, 3, 1, 1) for v in (mean, std))
         return (x - shift) / scale, self.labels[torch.as_tensor(np.asarray(indices))]
+
+
+class Resident:
+    """A split whose pixels and labels lie in a GPU's memory; batch() takes a tensor of indices there."""
+
+    def __init__(self, pictures, device):
+        pixels = bytearray().join(os.pread(file, os.fstat(file).st_size, 0) for file in pictures.files)
+        records = torch.frombuffer(pixels, dtype=torch.uint8).view(-1, RECORD)[:len(pictures)]
+        self.images = records[:, 1:].reshape(-1, 3, 32, 32).to(device)
+        self.labels = pictures.labels.to(device)
+
+    def __len__(self):
+        return len(self.labels)
+
+    def batch(self, indices, mean=(0.5,) * 3, std=(0.5,) * 3, dtype=torch.float32):
+        """Normalised pictures [N,3,32,32] and labels [N] at `indices`."""
+        x = self.images[indices].to(dtype) / 255
+        shift, scale = (torch.tensor(v, dtype=dtype, device=x.device).view(1, 3, 1, 1) for v in (mean, std))
+        return (x - shift) / scale, self.labels[indices]
