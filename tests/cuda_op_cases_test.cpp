@@ -107,7 +107,7 @@ TEST_CASE("cuda: a plan replayed as a graph gives the eager bits", "[cuda][ops][
             CHECK(bytes_of(eager[k]) == bytes_of(replayed[k]));
           }
         }
-        CHECK(step.stats()[0].graph_nodes > 0);
+        if (step.stats()[0].instructions > 0) CHECK(step.stats()[0].graph_nodes > 0);  // a view has none
       }
     }
   }
