@@ -12,6 +12,7 @@ std::vector<OpCase> conv_cases();
 std::vector<OpCase> norm_cases();
 std::vector<OpCase> loss_cases();
 std::vector<OpCase> optim_cases();
+std::vector<OpCase> data_cases();
 
 // One row an op: see op_cases.h. References are naive loops in tests/naive_*.h.
 const std::vector<OpCase>& op_cases() {
@@ -27,6 +28,7 @@ const std::vector<OpCase>& op_cases() {
              norm_cases,
              loss_cases,
              optim_cases,
+             data_cases,
          })
       for (OpCase& c : group()) all.push_back(std::move(c));
     return all;
