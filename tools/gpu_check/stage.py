@@ -17,10 +17,10 @@ class Failed(Exception):
 
 
 class Stage:
-    def __init__(self, args, name):
+    def __init__(self, args, name, deadline):
         self.args, self.name = args, name
         self.out, self.build = Path(args.out).resolve(), Path(args.build).resolve()
-        self.deadline = time.monotonic() + args.limit
+        self.deadline = deadline
         self.result = {"stage": name, **facts()}
         self.lines = []
 
