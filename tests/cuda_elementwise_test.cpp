@@ -241,7 +241,8 @@ TEST_CASE("cuda: permutations in tiles, rows and elements", "[cuda][movers]") {
 TEST_CASE("cuda: images are normalised to the CPU's bits", "[cuda][movers]") {
   if (const std::string why = test::no_gpu(); !why.empty()) SKIP(why);
   for (DType dtype : kFloats)
-    for (const Shape& shape : {Shape{2, 4, 8, 3}, Shape{3, 5, 7, 3}, Shape{1, 9, 5, 1}, Shape{1, 2, 3, 200}}) {
+    for (const Shape& shape : {Shape{2, 4, 8, 3}, Shape{3, 5, 7, 3}, Shape{1, 9, 5, 1}, Shape{2, 8, 8, 1}, Shape{1, 4, 8, 4},
+                               Shape{1, 2, 3, 200}}) {
       INFO(shape.str() << " to " << name_of(dtype));
       NormalizeImages options{.mean = {}, .std = {}, .dtype = dtype};
       for (int64_t c = 0; c < shape[3]; ++c) {
