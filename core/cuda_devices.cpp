@@ -3,6 +3,8 @@
 #if TERN_CUDA
 #include <cuda_runtime_api.h>
 
+#include <cstdio>
+
 #include "core/cuda_probe.h"
 #endif
 
@@ -24,6 +26,10 @@ CudaDevice describe(int index) {
   device.major = properties.major;
   device.minor = properties.minor;
   device.memory = properties.totalGlobalMem;
+  char bus[32];
+  std::snprintf(bus, sizeof bus, "%08x:%02x:%02x.0", static_cast<unsigned>(properties.pciDomainID),
+                static_cast<unsigned>(properties.pciBusID), static_cast<unsigned>(properties.pciDeviceID));
+  device.pci_bus_id = bus;
   cudaError_t status = cudaSetDevice(index);
   if (status == cudaSuccess) status = static_cast<cudaError_t>(cuda_probe());
   if (status != cudaSuccess) device.problem = message(status);

@@ -10,6 +10,7 @@ struct CudaDevice {
   std::string name;
   int major = 0, minor = 0;  ///< compute capability
   size_t memory = 0;         ///< bytes
+  std::string pci_bus_id;    ///< "00000000:3b:00.0"
   std::string problem;       ///< why this build cannot use it (such as: compiled for other GPUs); empty when it can
 };
 

@@ -154,7 +154,8 @@ void RunFolder::add(const EpochMetrics& m, const EpochTiming& t) {
   timing_.clear();
   metrics_ << m.epoch << ',' << m.step << ',' << number(m.train_loss) << ',' << number(m.train_acc) << ',' << number(m.test_loss)
            << ',' << number(m.test_acc) << ',' << number(m.lr) << ',' << number(m.seconds, 6) << ',' << number(m.images_per_s, 6)
-           << ',' << number(m.data_wait, 4) << ',' << m.peak_rss << ",,," << number(m.val_loss) << ',' << number(m.val_acc) << std::endl;
+           << ',' << number(m.data_wait, 4) << ',' << m.peak_rss << ',' << number(m.gpu_util) << ','
+           << (m.gpu_mem ? std::to_string(*m.gpu_mem) : "") << ',' << number(m.val_loss) << ',' << number(m.val_acc) << std::endl;
   timing_ << t.epoch << ',' << number(t.data, 6) << ',' << number(t.forward, 6) << ',' << number(t.backward, 6) << ','
           << number(t.optimizer, 6) << ',' << number(t.eval, 6) << std::endl;
   if (!metrics_ || !timing_) log("metrics could not be written: is the disk full?");

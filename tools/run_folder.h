@@ -27,6 +27,8 @@ struct EpochMetrics {
   double images_per_s = 0;  ///< of training alone
   double data_wait = 0;     ///< share of the training time
   int64_t peak_rss = 0;     ///< bytes
+  std::optional<double> gpu_util = {};  ///< share of the training time in which some kernel ran
+  std::optional<int64_t> gpu_mem = {};  ///< bytes, largest
 };
 
 /// A row of timing.csv: seconds of an epoch by what they went to.

@@ -69,7 +69,8 @@ Trainer::Trainer(Context& context, const Config& config, data::RunData data, Tra
     : context_(context), config_(config), data_(std::move(data)), options_(std::move(options)), progress_(progress),
       loader_(data_.train, loader_options(config, options_, keeps_resident(context, config, *data_.train))),
       training_(context, config, data_.train->shape(),
-                config.model.classes.value_or(static_cast<int>(data_.train->classes().size())), loader_.steps_per_epoch(), options_.switches) {
+                config.model.classes.value_or(static_cast<int>(data_.train->classes().size())), loader_.steps_per_epoch(), options_.switches),
+      gpu_(context.device()) {
   if (config.model.classes && *config.model.classes != static_cast<int>(data_.train->classes().size()))
     throw ConfigError("model.classes: got " + std::to_string(*config.model.classes) + ", the data have " + std::to_string(data_.train->classes().size()));
   if (keeps_resident(context, config, *data_.train))
@@ -264,6 +265,10 @@ void Trainer::finish_epoch(TrainerResult& result) {
   m.train_loss = position_.loss_sum / pictures;
   m.train_acc = static_cast<double>(position_.correct) / pictures;
   m.lr = training_.learning_rate();
+  if (const auto usage = gpu_.take()) {
+    m.gpu_util = usage->busy;
+    m.gpu_mem = usage->memory;
+  }
   result.evaluation = evaluate_on(data_.test, "test");
   m.test_loss = result.evaluation->loss;
   m.test_acc = result.evaluation->top1;

@@ -5,6 +5,7 @@
 
 #include "tools/checkpoint.h"
 #include "tools/data_run.h"
+#include "tools/gpu_monitor.h"
 #include "tools/progress.h"
 #include "tools/run_folder.h"
 #include "tools/training_step.h"
@@ -77,6 +78,7 @@ class Trainer {
   double started_ = 0, epoch_started_ = 0, wait_before_ = 0;
   int64_t steps_this_process_ = 0, pictures_this_epoch_ = 0;
   int64_t saved_at_ = -1;
+  GpuMonitor gpu_;
   size_t plans_saved_ = 0;
 };
 
