@@ -51,6 +51,13 @@ DType pass_dtype_of(Precision precision) {
   return precision == Precision::bf16 ? DType::bf16 : DType::f32;
 }
 
+/// Plans overwrite their outputs when they run again; a step that is read later keeps its own.
+Tensor kept(const Tensor& output) {
+  Tensor copy = Tensor::empty(output.context(), output.shape(), output.dtype());
+  copy.copy_from(output);
+  return copy;
+}
+
 bool all_finite(const Tensor& tensor) {
   return std::ranges::all_of(tensor.to_vector<float>(), [](float value) { return std::isfinite(value); });
 }
@@ -207,8 +214,8 @@ std::vector<Tensor> TrainingStep::update(const Tensor& loss_bad) {
   const Tensor unscale = loss_scale_.defined() ? div(one, used_scale) : one;
   if (stopped_.defined() && config_.train.nonfinite.skips == 0) {
     // With a loss scale only a step that fails without one is a reason to stop.
-    const Tensor scaled = loss_scale_.defined() ? cast(add(used_scale, -1.0), DType::u8) : Tensor{};
-    const Tensor fails = scaled.defined() ? where(scaled, Tensor::zeros(context_, {1}), skip) : skip;
+    Tensor fails = skip;
+    if (loss_scale_.defined()) fails = where(cast(add(used_scale, -1.0), DType::u8), Tensor::zeros(context_, {1}), skip);
     skip = maximum(skip, stopped_);
     stopped_.copy_from(maximum(stopped_, fails));
   }
@@ -231,17 +238,6 @@ std::vector<Tensor> TrainingStep::inputs_of(const data::Batch& batch, int64_t fi
   in.push_back(Tensor::from<int64_t>(context_, {rows}, std::span(batch.labels).subspan(begin, count)));
   return in;
 }
-
-namespace {
-
-/// Plans overwrite their outputs when they run again; a step that is read later keeps its own.
-Tensor kept(const Tensor& output) {
-  Tensor copy = Tensor::empty(output.context(), output.shape(), output.dtype());
-  copy.copy_from(output);
-  return copy;
-}
-
-}  // namespace
 
 void TrainingStep::run_folded(const data::Batch& batch, Pending& pending) {
   const Tensor report = kept((*folded_)(inputs_of(batch, 0, batch.size()))[0]);
