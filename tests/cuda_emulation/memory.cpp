@@ -47,10 +47,16 @@ void DeviceMemory::protect(int protection) {
   if (touched_ > 0) mprotect(base_, touched_, protection);
 }
 void DeviceMemory::open() {
-  if (open_++ == 0) protect(PROT_READ | PROT_WRITE);
+  if (open_++ > 0 || !closed_) return;
+  protect(PROT_READ | PROT_WRITE);
+  closed_ = false;
 }
 void DeviceMemory::close() {
-  if (--open_ == 0) protect(PROT_NONE);
+  // Changing the pages costs more than a small kernel: after a while only now and then.
+  constexpr int64_t kAlways = 1000, kEvery = 32;
+  if (--open_ > 0 || (++closings_ > kAlways && closings_ % kEvery != 0)) return;
+  protect(PROT_NONE);
+  closed_ = true;
 }
 
 /// An allocation has a red zone on each side: from the byte after its end to 256 bytes or more further.
@@ -70,7 +76,7 @@ void* DeviceMemory::allocate(size_t size) {
   const size_t end = round_up(at + want, kPage);
   if (end > touched_) {
     touched_ = end;
-    if (open_ > 0) protect(PROT_READ | PROT_WRITE);
+    if (!closed_) protect(PROT_READ | PROT_WRITE);
   }
   const Open open(*this);
   std::byte* pointer = base_ + at + kAlignment;

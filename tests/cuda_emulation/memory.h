@@ -1,7 +1,8 @@
 #pragma once
 /// The emulated device's memory: an arena that the CPU can touch only while a kernel or a copy runs, so that a host read of
-/// a device pointer is a SIGSEGV here as it is with a GPU.
+/// a device pointer is a SIGSEGV here as it is with a GPU (always among a program's first thousand, then at times).
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <string>
 
@@ -49,6 +50,8 @@ class DeviceMemory {
   size_t used_ = 0;
   size_t touched_ = 0;  ///< bytes from base_ that any allocation ever reached
   int open_ = 0;
+  bool closed_ = true;    ///< the pages are closed
+  int64_t closings_ = 0;
 };
 
 }  // namespace tern::emulation
