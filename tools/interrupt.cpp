@@ -3,15 +3,18 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <atomic>
+
 namespace tern {
 namespace {
 
-// A signal handler can reach nothing but globals.
-volatile sig_atomic_t received = 0;
+// A signal handler can reach nothing but globals. Two signals may be handled on two threads at once, hence the atomic.
+std::atomic<int> received = 0;
+static_assert(std::atomic<int>::is_always_lock_free);  // which makes it safe in a handler
 
 extern "C" void on_signal(int number) {
-  if (received != 0) _exit(128 + number);
-  received = number;
+  int none = 0;
+  if (!received.compare_exchange_strong(none, number)) _exit(128 + number);
 }
 
 }  // namespace
