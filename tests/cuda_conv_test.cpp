@@ -3,25 +3,15 @@
 #include <cmath>
 #include <vector>
 
-#include "core/cuda_devices.h"
 #include "kernels/ops.h"
 #include "tests/catch.h"
+#include "tests/cuda_util.h"
 
 namespace tern {
 namespace {
 
-std::string no_gpu() {
-  const CudaDevices found = cuda_devices();
-  return found.devices.empty() ? found.reason : found.devices[0].problem;
-}
-
-Context::Options on(Device::Kind kind) {
-  Context::Options options;
-  options.threads = 2;
-  options.device.kind = kind;
-  options.poison = true;
-  return options;
-}
+using test::no_gpu;
+using test::on;
 
 /// The same numbers in [-1, 1) on every device.
 Tensor numbers(Context& context, const Shape& shape, uint32_t seed, DType dtype = DType::f32) {

@@ -19,16 +19,10 @@ namespace {
 constexpr DType kFloats[] = {DType::f32, DType::f64, DType::f16, DType::bf16};
 constexpr DType kAll[] = {DType::f32, DType::f64, DType::f16, DType::bf16, DType::i64, DType::i32, DType::u8};
 
-Context::Options options_for(Device::Kind kind) {
-  Context::Options options = test::on_gpu();
-  options.device.kind = kind;
-  return options;
-}
-
 /// Makes tensors of random values, the same on both devices.
 class Maker {
  public:
-  explicit Maker(Device::Kind kind) : host_(options_for(Device::Kind::cpu)), context_(options_for(kind)) {}
+  explicit Maker(Device::Kind kind) : host_(test::on(Device::Kind::cpu)), context_(test::on(kind)) {}
   Context& context() { return context_; }
   Tensor operator()(const Shape& shape, DType dtype, double low = -2, double high = 2) {
     const Tensor values = Tensor::empty(host_, shape, dtype);

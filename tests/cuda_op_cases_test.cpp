@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstring>
 
-#include "core/autograd.h"
 #include "core/plan.h"
 #include "tests/catch.h"
 #include "tests/cuda_util.h"
@@ -14,28 +13,10 @@ namespace {
 
 using test::no_gpu;
 
-Context::Options options_for(Device::Kind kind) {
-  Context::Options options = test::on_gpu();
-  options.device.kind = kind;
-  return options;
-}
-
-/// Forward outputs, then gradients of all differentiable inputs for fixed dL/dy.
-Tensors results_of(const OpCase& c, std::span<const Tensor> inputs, const Tensors& fixed_seeds = {}) {
-  Tensors results = c.run(inputs);
-  if (!c.gradient) return results;
-  Seeded seeded = seed_outputs(results, 5);
-  if (!fixed_seeds.empty()) seeded.seeds = fixed_seeds;
-  const Tensors leaves = leaves_of(inputs);
-  if (leaves.empty() || seeded.outputs.empty()) return results;
-  for (Tensor& g : grad(seeded.outputs, leaves, seeded.seeds)) results.push_back(g);
-  return results;
-}
-
 std::vector<Array> run_on(Device::Kind kind, const OpCase& c, const std::vector<Input>& set, DType dtype) {
-  Context context(options_for(kind));
+  Context context(test::on(kind));
   context.set_lane_size(c.lane_size);
-  return arrays_of(results_of(c, make_inputs(context, set, dtype, 1)));
+  return arrays_of(run_with_gradients(c, make_inputs(context, set, dtype, 1)));
 }
 
 /// Largest difference over the largest finite number of `want`; infinite where one is NaN and the other is not.
@@ -92,14 +73,14 @@ TEST_CASE("cuda: a plan replayed as a graph gives the eager bits", "[cuda][ops][
     DYNAMIC_SECTION(name_of(c)) {
       for (DType dtype : {DType::f32, DType::f16}) {
         if (dtype == DType::f16 && !c.half) continue;
-        Context context(options_for(Device::Kind::cuda));
+        Context context(test::on(Device::Kind::cuda));
         context.set_lane_size(c.lane_size);
         const Tensors first = make_inputs(context, c.inputs[0], dtype, 10);
         const Tensors seeds = c.gradient ? seed_outputs(c.run(first), 5).seeds : Tensors{};
-        CompiledStep step = compile(context, [&](std::span<const Tensor> in) { return results_of(c, in, seeds); });
+        CompiledStep step = compile(context, [&](std::span<const Tensor> in) { return run_with_gradients(c, in, seeds); });
         for (uint64_t round = 0; round < 3; ++round) {
           const Tensors inputs = make_inputs(context, c.inputs[0], dtype, 10 + round);
-          const Tensors eager = results_of(c, inputs, seeds);
+          const Tensors eager = run_with_gradients(c, inputs, seeds);
           const Tensors replayed = step(inputs);
           REQUIRE(eager.size() == replayed.size());
           for (size_t k = 0; k < eager.size(); ++k) {

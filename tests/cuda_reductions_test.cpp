@@ -5,10 +5,10 @@
 #include <functional>
 #include <limits>
 
-#include "core/cuda_devices.h"
 #include "core/error.h"
 #include "kernels/ops.h"
 #include "tests/catch.h"
+#include "tests/cuda_util.h"
 #include "tests/op_tensors.h"
 
 namespace tern::testing {
@@ -16,22 +16,11 @@ namespace {
 
 using Run = std::function<Tensors(const Tensors&)>;
 
-bool has_gpu() {
-  const CudaDevices found = cuda_devices();
-  return !found.devices.empty() && found.devices[0].problem.empty();
-}
-
-Context::Options options_for(Device::Kind kind) {
-  Context::Options options;
-  options.threads = 2;
-  options.device.kind = kind;
-  options.poison = true;
-  return options;
-}
+using test::no_gpu;
 
 std::vector<Array> run_on(Device::Kind kind, const std::vector<Input>& inputs, DType dtype, int64_t lane_size,
                           const Run& run) {
-  Context context(options_for(kind));
+  Context context(test::on(kind));
   context.set_lane_size(lane_size);
   return arrays_of(run(make_inputs(context, inputs, dtype, 3)));
 }
@@ -69,7 +58,7 @@ Run reduce_with(Tensor (*f)(const Tensor&, const Reduction&), std::vector<int> a
 }  // namespace
 
 TEST_CASE("cuda: reductions of every regime agree with the CPU", "[cuda][reduce]") {
-  if (!has_gpu()) SKIP("no GPU");
+  if (const std::string why = no_gpu(); !why.empty()) SKIP(why);
   for (const Shape& shape : kShapes) {
     const std::vector<Input> x = {{.shape = shape, .low = 0, .high = 2}};
     std::vector<std::vector<int>> ways = {{}, {0}, {-1}};
@@ -84,7 +73,7 @@ TEST_CASE("cuda: reductions of every regime agree with the CPU", "[cuda][reduce]
 }
 
 TEST_CASE("cuda: reductions of integers are exact", "[cuda][reduce]") {
-  if (!has_gpu()) SKIP("no GPU");
+  if (const std::string why = no_gpu(); !why.empty()) SKIP(why);
   for (DType dtype : {DType::u8, DType::i32, DType::i64})
     for (const Shape& shape : {Shape{40, 300}, Shape{3, 5000}, Shape{5000}}) {
       const std::vector<Input> x = {{.shape = shape, .low = 0, .high = 200, .floating = false, .fixed = dtype}};
@@ -98,7 +87,7 @@ TEST_CASE("cuda: reductions of integers are exact", "[cuda][reduce]") {
 }
 
 TEST_CASE("cuda: lanes are summed alone, the last one shorter", "[cuda][reduce][lanes]") {
-  if (!has_gpu()) SKIP("no GPU");
+  if (const std::string why = no_gpu(); !why.empty()) SKIP(why);
   for (const Shape& shape : {Shape{7, 50, 64}, Shape{70, 3, 33}, Shape{9, 2000, 5}, Shape{41, 1, 1}, Shape{5, 37, 4}})
     for (int64_t lane_size : {1, 2, 4}) {
       const std::vector<Input> x = {{.shape = shape, .low = 0, .high = 1}};
@@ -114,8 +103,8 @@ TEST_CASE("cuda: lanes are summed alone, the last one shorter", "[cuda][reduce][
 }
 
 TEST_CASE("cuda: where memory begins changes no bit of a sum", "[cuda][reduce]") {
-  if (!has_gpu()) SKIP("no GPU");
-  Context context(options_for(Device::Kind::cuda));
+  if (const std::string why = no_gpu(); !why.empty()) SKIP(why);
+  Context context(test::on(Device::Kind::cuda));
   std::vector<float> values(4096 * 8 + 1);
   for (size_t i = 0; i < values.size(); ++i) values[i] = std::sin(static_cast<float>(i));
   const auto sums = [&](int64_t offset) {
@@ -130,7 +119,7 @@ TEST_CASE("cuda: where memory begins changes no bit of a sum", "[cuda][reduce]")
 }
 
 TEST_CASE("cuda: softmax, loss and layer norm agree with the CPU at every width", "[cuda][rows]") {
-  if (!has_gpu()) SKIP("no GPU");
+  if (const std::string why = no_gpu(); !why.empty()) SKIP(why);
   for (int64_t classes : {1, 2, 10, 37, 100, 1000, 1111, 9000}) {
     const std::vector<Input> x = {{.shape = {6, classes}, .low = -9, .high = 9}};
     check("softmax", x, [](const Tensors& in) { return Tensors{softmax(in[0], -1)}; });
@@ -155,8 +144,8 @@ TEST_CASE("cuda: softmax, loss and layer norm agree with the CPU at every width"
 }
 
 TEST_CASE("cuda: a loss of nearly nothing keeps its digits, a label that is no class gives NaN", "[cuda][rows]") {
-  if (!has_gpu()) SKIP("no GPU");
-  Context context(options_for(Device::Kind::cuda));
+  if (const std::string why = no_gpu(); !why.empty()) SKIP(why);
+  Context context(test::on(Device::Kind::cuda));
   const Tensor logits = Tensor::from<float>(context, {3, 3}, {0, 20, 0, 1, 2, 3, 1, 2, 3});
   const Tensor labels = Tensor::from<int64_t>(context, {3}, {1, 3, 0});
   const Array loss = arrays_of(Tensors{cross_entropy(logits, labels, {.reduction = LossReduction::none})})[0];
@@ -166,13 +155,13 @@ TEST_CASE("cuda: a loss of nearly nothing keeps its digits, a label that is no c
 }
 
 TEST_CASE("cuda: norm, found_inf and clipping stay on the device", "[cuda][reduce]") {
-  if (!has_gpu()) SKIP("no GPU");
+  if (const std::string why = no_gpu(); !why.empty()) SKIP(why);
   const float infinity = std::numeric_limits<float>::infinity();
   for (float odd : {0.0f, 1e30f, infinity, std::nanf("")})
     for (int64_t count : {1, 5, 4096, 100001}) {
       std::vector<Array> results[2];
       for (Device::Kind kind : {Device::Kind::cpu, Device::Kind::cuda}) {
-        Context context(options_for(kind));
+        Context context(test::on(kind));
         std::vector<float> values(static_cast<size_t>(count));
         for (size_t i = 0; i < values.size(); ++i) values[i] = std::cos(static_cast<float>(i));
         values.back() = odd;
@@ -191,11 +180,11 @@ TEST_CASE("cuda: norm, found_inf and clipping stay on the device", "[cuda][reduc
 }
 
 TEST_CASE("cuda: NaN goes through max, and is where argmax points", "[cuda][reduce]") {
-  if (!has_gpu()) SKIP("no GPU");
+  if (const std::string why = no_gpu(); !why.empty()) SKIP(why);
   for (int64_t count : {7, 3000, 20001}) {
     std::vector<float> values(static_cast<size_t>(count), -1.0f);
     values[static_cast<size_t>(count / 2)] = values.back() = std::nanf("");
-    Context context(options_for(Device::Kind::cuda));
+    Context context(test::on(Device::Kind::cuda));
     const Tensor x = Tensor::from(context, {count}, values);
     const auto results = arrays_of(Tensors{max(x), argmax(x, {.axis = 0}), sum(x)});
     CHECK(std::isnan(results[0][0]));

@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "core/autograd.h"
-#include "core/cuda_devices.h"
 #include "kernels/adamw/adamw.h"
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/ema/ema.h"
@@ -14,25 +13,16 @@
 #include "kernels/sgd/sgd.h"
 #include "kernels/slice/slice.h"
 #include "tests/catch.h"
+#include "tests/cuda_util.h"
 #include "tests/op_tensors.h"
 
 namespace tern::testing {
 namespace {
 
-std::string no_gpu() {
-  const CudaDevices found = cuda_devices();
-  return found.devices.empty() ? found.reason : found.devices[0].problem;
-}
+using test::no_gpu;
 
 struct Machine {
-  explicit Machine(Device::Kind kind, int64_t lane_size = 0) : context(options(kind)) { context.set_lane_size(lane_size); }
-  static Context::Options options(Device::Kind kind) {
-    Context::Options o;
-    o.threads = 2;
-    o.device.kind = kind;
-    o.poison = true;
-    return o;
-  }
+  explicit Machine(Device::Kind kind, int64_t lane_size = 0) : context(test::on(kind)) { context.set_lane_size(lane_size); }
   Context context;
 };
 

@@ -12,13 +12,14 @@ inline std::string no_gpu() {
   return found.devices.empty() ? found.reason : found.devices[0].problem;
 }
 
-/// A debugging context on the first GPU: memory is poisoned with NaN.
-inline Context::Options on_gpu() {
+/// A debugging context on the CPU or the first GPU: memory is poisoned with NaN.
+inline Context::Options on(Device::Kind kind) {
   Context::Options options;
   options.threads = 2;
-  options.device.kind = Device::Kind::cuda;
+  options.device.kind = kind;
   options.poison = true;
   return options;
 }
+inline Context::Options on_gpu() { return on(Device::Kind::cuda); }
 
 }  // namespace tern::test

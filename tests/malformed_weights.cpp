@@ -3,26 +3,12 @@
 
 #include "nn/safetensors.h"
 #include "tests/malformed.h"
+#include "tests/safetensors_bytes.h"
 
 namespace tern::test {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// Length, header, `data` bytes.
-std::string file_of(const std::string& header, size_t data = 0) {
-  const uint64_t length = header.size();
-  std::string bytes(8, '\0');
-  std::memcpy(bytes.data(), &length, 8);
-  return bytes + header + std::string(data, 'x');
-}
-
-/// A header that claims `length` bytes, of which only "{}" are there.
-std::string claims(uint64_t length) {
-  std::string bytes = file_of("{}");
-  std::memcpy(bytes.data(), &length, 8);
-  return bytes;
-}
 
 /// A header's entry for a tensor of 4 bytes at `offsets`.
 std::string entry(const std::string& name, const std::string& offsets, const std::string& dtype = "F32",

@@ -20,18 +20,6 @@ Context::Options options_for(int threads, bool fusion = true) {
   return options;
 }
 
-/// Forward outputs and, where the op has them, gradients.
-Tensors run_with_gradients(const OpCase& c, std::span<const Tensor> inputs, std::span<const Tensor> fixed_seeds = {}) {
-  Tensors results = c.run(inputs);
-  if (!c.gradient) return results;
-  Seeded seeded = seed_outputs(results, 5);
-  if (!fixed_seeds.empty()) seeded.seeds.assign(fixed_seeds.begin(), fixed_seeds.end());
-  const Tensors leaves = leaves_of(inputs);
-  if (leaves.empty() || seeded.outputs.empty()) return results;
-  for (Tensor& g : grad(seeded.outputs, leaves, seeded.seeds)) results.push_back(g);
-  return results;
-}
-
 bool same_bits(const Tensor& a, const Tensor& b) {
   return a.spec() == b.spec() && (a.bytes() == 0 || std::memcmp(a.raw(), b.raw(), a.bytes()) == 0);
 }

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "core/autograd.h"
 #include "core/rng.h"
 
 namespace tern::testing {
@@ -102,6 +103,17 @@ Seeded seed_outputs(const Tensors& outputs, uint64_t seed) {
     seeded.seeds.push_back(r);
   }
   return seeded;
+}
+
+Tensors run_with_gradients(const OpCase& row, std::span<const Tensor> inputs, std::span<const Tensor> fixed_seeds) {
+  Tensors results = row.run(inputs);
+  if (!row.gradient) return results;
+  Seeded seeded = seed_outputs(results, 5);
+  if (!fixed_seeds.empty()) seeded.seeds.assign(fixed_seeds.begin(), fixed_seeds.end());
+  const Tensors leaves = leaves_of(inputs);
+  if (leaves.empty() || seeded.outputs.empty()) return results;
+  for (Tensor& g : grad(seeded.outputs, leaves, seeded.seeds)) results.push_back(g);
+  return results;
 }
 
 }  // namespace tern::testing

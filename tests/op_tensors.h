@@ -25,4 +25,8 @@ struct Seeded {
 };
 Seeded seed_outputs(const Tensors& outputs, uint64_t seed);
 
+/// A row's forward outputs and, where the op has them, gradients of its differentiable inputs for dL/dy that are random
+/// or, where given, `fixed_seeds`.
+Tensors run_with_gradients(const OpCase& row, std::span<const Tensor> inputs, std::span<const Tensor> fixed_seeds = {});
+
 }  // namespace tern::testing

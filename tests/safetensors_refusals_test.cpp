@@ -7,25 +7,14 @@
 #include "core/error.h"
 #include "nn/safetensors.h"
 #include "tests/catch.h"
+#include "tests/safetensors_bytes.h"
 #include "tests/temp_dir.h"
 
 namespace tern {
 namespace {
 
-/// Length, header, `data` bytes.
-std::string file_of(const std::string& header, size_t data = 0) {
-  const uint64_t length = header.size();
-  std::string bytes(8, '\0');
-  std::memcpy(bytes.data(), &length, 8);
-  return bytes + header + std::string(data, 'x');
-}
-
-/// A header that claims `length` bytes, of which only "{}" are there.
-std::string claims(uint64_t length) {
-  std::string bytes = file_of("{}");
-  std::memcpy(bytes.data(), &length, 8);
-  return bytes;
-}
+using test::claims;
+using test::file_of;
 
 /// A tensor's JSON: `"name":{...}`.
 std::string tensor(const std::string& name, const std::string& dtype, const std::string& shape,

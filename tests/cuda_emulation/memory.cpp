@@ -7,13 +7,7 @@
 #include <new>
 #include <sstream>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define TERN_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define TERN_ASAN 1
-#endif
-#endif
+#include "tests/cuda_emulation/asan.h"
 #if TERN_ASAN
 #include <sanitizer/asan_interface.h>
 #else
