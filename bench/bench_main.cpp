@@ -206,7 +206,7 @@ void run_on_gpu(const Arguments& arguments, const std::vector<Entry>& chosen, De
   {
     Context context(options);
     peaks = measure_gpu_peaks(context);
-    add_fact("gpu", cuda_devices().devices[static_cast<size_t>(device.index)].name);
+    add_fact("gpu", cuda_device(device.index).name);
     add_fact("L2 bytes", std::to_string(GpuTimer(context).l2_bytes()));
   }
   auto faults = find_faults(timed, options, dtype);
@@ -246,16 +246,15 @@ void run(const Arguments& arguments) {
     for (const Entry& entry : chosen) std::puts(entry.name.c_str());
     return;
   }
-  const std::optional<Device> device = parse_device(arguments.device);
-  if (!device) throw ConfigError("--device auto: say cpu, cuda or cuda:i");
+  const Device device = bench::named_device(arguments.device);
   std::vector<std::string> words = library_words(arguments);
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   int argc = static_cast<int>(argv.size());
   benchmark::Initialize(&argc, argv.data());
   add_fact("tern", std::string(version()) + " (" + std::string(git_revision()) + ")");
-  if (device->kind == Device::Kind::cuda)
-    run_on_gpu(arguments, chosen, *device);
+  if (device.kind == Device::Kind::cuda)
+    run_on_gpu(arguments, chosen, device);
   else
     run_on_cpu(arguments, chosen);
 }

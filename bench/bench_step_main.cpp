@@ -82,11 +82,9 @@ double gflop_of_a_picture(Config config) {
 }
 
 Context::Options context_options(const Arguments& a, const Config& config) {
-  const std::optional<Device> device = parse_device(a.device);
-  if (!device) throw ConfigError("--device auto: say cpu, cuda or cuda:i");
   Context::Options options;
   options.threads = a.threads;
-  options.device = *device;
+  options.device = bench::named_device(a.device);
   options.tf32 = config.run.precision == Precision::tf32;
   options.graph = !a.no_graph;
   return options;

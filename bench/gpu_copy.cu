@@ -1,5 +1,5 @@
 #include "bench/gpu_timer.h"
-#include "kernels/common/launch.cuh"
+#include "core/launch.cuh"
 
 namespace tern::bench {
 namespace {
@@ -26,7 +26,8 @@ __global__ void copy_kernel(Chunk* to, const Chunk* from, int64_t count) {
 void queue_copy(Context& context, void* to, const void* from, size_t bytes) {
   const auto count = static_cast<int64_t>(bytes / sizeof(Chunk));
   const int64_t blocks = cuda::ceil_div(count, int64_t{cuda::kThreads} * kUnroll);
-  cuda::launch(context, "copy", copy_kernel, blocks, cuda::kThreads, static_cast<Chunk*>(to), static_cast<const Chunk*>(from), count);
+  cuda::launch(context, "copy", copy_kernel, blocks, cuda::kThreads, static_cast<Chunk*>(to),
+               static_cast<const Chunk*>(from), count);
 }
 
 }  // namespace tern::bench

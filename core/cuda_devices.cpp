@@ -1,5 +1,7 @@
 #include "core/cuda_devices.h"
 
+#include "core/error.h"
+
 #if TERN_CUDA
 #include <cuda_runtime_api.h>
 
@@ -36,26 +38,53 @@ CudaDevice describe(int index) {
   return device;
 }
 
+/// 0 with the reason.
+int count_devices(std::string& reason) {
+  int driver = 0, count = 0;
+  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0)
+    reason = "no NVIDIA driver is installed";
+  else if (const cudaError_t status = cudaGetDeviceCount(&count); status != cudaSuccess)
+    reason = message(status);
+  else if (count == 0)
+    reason = "the NVIDIA driver shows no GPU";
+  return reason.empty() ? count : 0;
+}
+
 }  // namespace
 
-CudaDevices cuda_devices() {
-  int driver = 0;
-  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) return {{}, "no NVIDIA driver is installed"};
-  int count = 0;
-  if (const cudaError_t status = cudaGetDeviceCount(&count); status != cudaSuccess) return {{}, message(status)};
-  if (count == 0) return {{}, "the NVIDIA driver shows no GPU"};
-
-  CudaDevices found;
+CudaDevice cuda_device(int index) {
+  const std::string name = "cuda:" + std::to_string(index) + ": ";
+  std::string reason;
+  const int count = count_devices(reason);
+  if (count == 0) throw DeviceError(name + reason);
+  if (index >= count) throw DeviceError(name + "this machine has " + std::to_string(count) + " GPUs, counted from 0");
   int current = 0;
   cudaGetDevice(&current);
-  for (int i = 0; i < count; ++i) found.devices.push_back(describe(i));
+  CudaDevice device = describe(index);
   cudaSetDevice(current);
+  if (!device.problem.empty()) throw DeviceError(name + device.name + ": " + device.problem);
+  return device;
+}
+
+CudaDevices cuda_devices() {
+  CudaDevices found;
+  const int count = count_devices(found.reason);
+  int current = 0;
+  if (count > 0) cudaGetDevice(&current);
+  for (int i = 0; i < count; ++i) found.devices.push_back(describe(i));
+  if (count > 0) cudaSetDevice(current);
   return found;
 }
 
 #else
 
-CudaDevices cuda_devices() { return {{}, "this build has no CUDA (configure with -DTERN_CUDA=ON)"}; }
+namespace {
+constexpr const char* kNoCuda = "this build has no CUDA (configure with -DTERN_CUDA=ON)";
+}
+
+CudaDevice cuda_device(int index) { throw DeviceError("cuda:" + std::to_string(index) + ": " + kNoCuda); }
+
+CudaDevices cuda_devices() { return {{}, kNoCuda}; }
 
 #endif
 }  // namespace tern

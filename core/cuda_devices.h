@@ -19,6 +19,9 @@ struct CudaDevices {
   std::string reason;  ///< why `devices` is empty: a build without CUDA, no driver, no GPU; empty when it is not
 };
 
+/// GPU `index` alone, which this build can use. Throws DeviceError that says why not: no GPUs, not so many, its problem.
+CudaDevice cuda_device(int index);
+
 /// The GPUs that the driver shows, usable or not. Never throws: what is wrong is in `reason` and `problem`.
 CudaDevices cuda_devices();
 

@@ -12,13 +12,7 @@ namespace {
 
 /// Makes the device the calling thread's before members of CudaRuntime are built on it.
 int select(int index) {
-  const CudaDevices found = cuda_devices();
-  const std::string name = "[cuda:" + std::to_string(index) + "] ";
-  if (!found.reason.empty()) throw DeviceError(name + found.reason);
-  if (index >= static_cast<int>(found.devices.size()))
-    throw DeviceError(name + "this machine has " + std::to_string(found.devices.size()) + " GPUs, counted from 0");
-  const CudaDevice& device = found.devices[static_cast<size_t>(index)];
-  if (!device.problem.empty()) throw DeviceError(name + device.name + ": " + device.problem);
+  cuda_device(index);  // says what is wrong with it
   check_cuda(cudaSetDevice(index), "device");
   return index;
 }

@@ -39,8 +39,6 @@ class CudaEvent {
   void record(cudaStream_t stream) const { check_cuda(cudaEventRecord(event_, stream), "event"); }
   /// The host waits; at once when it was never recorded.
   void synchronize() const { check_cuda(cudaEventSynchronize(event_), "event"); }
-  /// Work queued on `stream` from now on waits.
-  void hold(cudaStream_t stream) const { check_cuda(cudaStreamWaitEvent(stream, event_, 0), "event"); }
   /// Milliseconds from `start` to this one, both recorded with timing on and reached.
   float milliseconds_since(const CudaEvent& start) const;
 

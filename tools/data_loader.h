@@ -52,6 +52,7 @@ class Loader {
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
+  const LoaderOptions& options() const { return options_; }
   int64_t steps_per_epoch() const { return steps_; }
 
   /// Begins an epoch at one of its steps (0..steps_per_epoch()), giving up what was under way. The last batch returned

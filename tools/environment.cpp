@@ -32,7 +32,7 @@ std::string simd_path() { return cpu_path(); }
 
 std::string device_class(const Context& context) {
   if (context.device().kind == Device::Kind::cpu) return "cpu " + simd_path();
-  return cuda_devices().devices[static_cast<size_t>(context.device().index)].name;
+  return cuda_device(context.device().index).name;
 }
 
 std::string environment_json(const Context& context, std::span<const char* const> argv) {

@@ -82,12 +82,10 @@ struct GpuMonitor::Sampler {
 
 GpuMonitor::GpuMonitor(Device device) {
   if (device.kind != Device::Kind::cuda) return;
-  const CudaDevices found = cuda_devices();
-  if (static_cast<size_t>(device.index) >= found.devices.size()) return;
   Nvml nvml;
   if (!nvml.load()) return;
   void* handle = nullptr;
-  if (nvml.by_pci(found.devices[static_cast<size_t>(device.index)].pci_bus_id.c_str(), &handle) == 0)
+  if (nvml.by_pci(cuda_device(device.index).pci_bus_id.c_str(), &handle) == 0)
     sampler_ = std::make_unique<Sampler>(nvml, handle);
   else
     nvml.shutdown();

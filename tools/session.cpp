@@ -67,19 +67,12 @@ TrainerOptions trainer_options(const TrainArgs& args) {
 Device choose_device(const RunConfig& run) {
   const std::optional<Device> wanted = parse_device(run.device);
   if (wanted && wanted->kind == Device::Kind::cpu) return *wanted;
-  const CudaDevices found = cuda_devices();
   if (!wanted) {
-    for (const CudaDevice& device : found.devices)
+    for (const CudaDevice& device : cuda_devices().devices)
       if (device.problem.empty()) return {Device::Kind::cuda, device.index};
     return {};
   }
-  if (!found.reason.empty()) throw DeviceError("device " + run.device + ": " + found.reason);
-  const auto index = static_cast<size_t>(wanted->index);
-  if (index >= found.devices.size())
-    throw DeviceError("device " + run.device + ": this machine has " + std::to_string(found.devices.size()) +
-                      " GPUs, counted from 0");
-  const CudaDevice& device = found.devices[index];
-  if (!device.problem.empty()) throw DeviceError("device " + run.device + ": " + device.name + ": " + device.problem);
+  cuda_device(wanted->index);  // throws where there is none, before data are read
   return *wanted;
 }
 

@@ -28,19 +28,15 @@ std::string format(const char* pattern, auto... values) {
   return text;
 }
 
-data::LoaderOptions loader_options(const Config& c, const TrainerOptions& options, bool resident) {
+data::LoaderOptions loader_options(const Context& context, const Config& c, const TrainerOptions& options,
+                                   const data::Dataset& data) {
   data::LoaderOptions loader{.micro_batch = c.train.micro_batch, .lanes = c.train.lanes, .threads = c.data.loader_threads,
                              .prefetch = c.data.prefetch, .seed = c.run.seed, .shuffle = true, .drop_last = c.data.drop_last};
   if (!options.overfit) loader.augment = data::augment_steps(c.data);
-  loader.pixels = !resident;
-  return loader;
-}
-
-/// Small data sets live in a GPU's memory; larger ones are fed by the loader's threads.
-bool keeps_resident(const Context& context, const Config& config, const data::Dataset& data) {
+  // Small data sets live in a GPU's memory; larger ones are fed by the loader's threads.
   constexpr int64_t kMostBytes = int64_t{4} << 30;
-  return context.device().kind == Device::Kind::cuda && config.data.resident &&
-         data.size() * data.shape().bytes() <= kMostBytes;
+  loader.pixels = context.device().kind == Device::Kind::cpu || !c.data.resident || data.size() * data.shape().bytes() > kMostBytes;
+  return loader;
 }
 
 double metric_of(Metric metric, const EpochMetrics& m) {
@@ -67,14 +63,13 @@ bool gains(Metric metric, double value, const std::optional<double>& best, doubl
 
 Trainer::Trainer(Context& context, const Config& config, data::RunData data, TrainerOptions options, Progress& progress)
     : context_(context), config_(config), data_(std::move(data)), options_(std::move(options)), progress_(progress),
-      loader_(data_.train, loader_options(config, options_, keeps_resident(context, config, *data_.train))),
+      loader_(data_.train, loader_options(context, config, options_, *data_.train)),
       training_(context, config, data_.train->shape(),
                 config.model.classes.value_or(static_cast<int>(data_.train->classes().size())), loader_.steps_per_epoch(), options_.switches),
       gpu_(context.device()) {
   if (config.model.classes && *config.model.classes != static_cast<int>(data_.train->classes().size()))
     throw ConfigError("model.classes: got " + std::to_string(*config.model.classes) + ", the data have " + std::to_string(data_.train->classes().size()));
-  if (keeps_resident(context, config, *data_.train))
-    training_.make_resident(*data_.train, loader_options(config, options_, true).augment);
+  if (!loader_.options().pixels) training_.make_resident(*data_.train, loader_.options().augment);
   if (!options_.init_from.empty()) {
     nn::load_weights(training_.network(), SafetensorsFile::open(options_.init_from), kTrainingTensors);
     training_.weights_changed();

@@ -51,6 +51,9 @@ DType pass_dtype_of(Precision precision) {
   return precision == Precision::bf16 ? DType::bf16 : DType::f32;
 }
 
+/// Numbers in an update's report: gradient norm, not 0 when nothing was updated, loss scale.
+constexpr size_t kUpdateReport = 3;
+
 /// Plans overwrite their outputs when they run again; a step that is read later keeps its own.
 Tensor kept(const Tensor& output) {
   Tensor copy = Tensor::empty(output.context(), output.shape(), output.dtype());
@@ -74,8 +77,7 @@ struct TrainingStep::Pass {
 /// A step whose outcome has not been taken.
 struct TrainingStep::Pending {
   StepOutcome outcome;
-  std::vector<Tensor> passes;  ///< reports of its passes
-  Tensor update;               ///< f32 [3]: gradient norm, not 0 when skipped, loss scale
+  std::vector<Tensor> reports;  ///< of its passes, in order; the last ends with, or is, that of its update
 };
 
 TrainingStep::TrainingStep(Context& context, const Config& config, data::PictureShape pictures, int64_t classes,
@@ -204,7 +206,7 @@ TrainingStep::Pass TrainingStep::forward_backward(std::span<const Tensor> in) {
   return pass;
 }
 
-/// out: f32 [3] (gradient norm, not 0 when nothing was updated, loss scale), and the second of them alone [1].
+/// out: its report, f32 [kUpdateReport], and the second number of that alone, f32 [1].
 std::vector<Tensor> TrainingStep::update(const Tensor& loss_bad) {
   NoGrad no_grad(context_);
   const GlobalNorm norm = global_norm(store_->grads);
@@ -240,10 +242,7 @@ std::vector<Tensor> TrainingStep::inputs_of(const data::Batch& batch, int64_t fi
 }
 
 void TrainingStep::run_folded(const data::Batch& batch, Pending& pending) {
-  const Tensor report = kept((*folded_)(inputs_of(batch, 0, batch.size()))[0]);
-  const int64_t n = 2 * batch.size();
-  pending.passes.push_back(slice(report, 0, 0, n));
-  pending.update = slice(report, 0, n, n + 3);
+  pending.reports.push_back(kept((*folded_)(inputs_of(batch, 0, batch.size()))[0]));
 }
 
 void TrainingStep::run_lanes(const data::Batch& batch, Pending& pending) {
@@ -255,7 +254,7 @@ void TrainingStep::run_lanes(const data::Batch& batch, Pending& pending) {
     const std::vector<Tensor> out = (*pass_)(inputs_of(batch, int64_t{lane} * batch.micro_batch, batch.lane_size(lane)));
     lane_sum_->add(pass_grads_);
     // The pass's outputs are overwritten by the next lane.
-    pending.passes.push_back(kept(out[0]));
+    pending.reports.push_back(kept(out[0]));
     loss_bad = lane == 0 ? kept(out[1]) : maximum(loss_bad, out[1]);
     for (size_t i = 0; i + 2 < out.size(); ++i) {
       const Tensor& seen = out[i + 2];
@@ -267,7 +266,7 @@ void TrainingStep::run_lanes(const data::Batch& batch, Pending& pending) {
   context_.enter_phase("optimizer");
   const std::vector<Tensor> result = (*update_)({loss_bad});
   network_->update_statistics(statistics, {batch.size(), batch.micro_batch}, result[1]);
-  pending.update = kept(result[0]);
+  pending.reports.push_back(kept(result[0]));
 }
 
 void TrainingStep::set_rates() {
@@ -293,13 +292,14 @@ void TrainingStep::run(const data::Batch& batch) {
 
 StepOutcome TrainingStep::outcome_of(const Pending& pending) const {
   StepOutcome outcome = pending.outcome;
-  for (const Tensor& pass : pending.passes) {
-    const std::vector<float> report = pass.to_vector<float>();
-    const size_t n = report.size() / 2;
+  std::vector<float> report;
+  for (const Tensor& tensor : pending.reports) {
+    report = tensor.to_vector<float>();
+    const size_t n = (report.size() - (&tensor == &pending.reports.back() ? kUpdateReport : 0)) / 2;
     for (size_t i = 0; i < n; ++i) outcome.loss_sum += report[i];
     for (size_t i = n; i < 2 * n; ++i) outcome.correct += report[i] != 0;
   }
-  const std::vector<float> update = pending.update.to_vector<float>();
+  const std::span update = std::span(report).last(kUpdateReport);
   outcome.grad_norm = update[0];
   outcome.finite = update[1] == 0;
   outcome.loss_scale = update[2];

@@ -1,8 +1,8 @@
 #include "kernels/argmax/argmax.h"
 
+#include "core/convert.h"
 #include "core/op.h"
 #include "kernels/common/check.h"
-#include "kernels/common/convert.h"
 #include "kernels/common/parallel.h"
 
 namespace tern {
@@ -43,9 +43,7 @@ class ArgmaxOp final : public OpBase<ArgmaxOp> {
       for_chunks(launch.context, launch.out[0].numel(), search, std::max<int64_t>(1, kElementChunk / extent));
     });
   }
-  void run_cuda(Launch& launch) const {
-    cuda::argmax(launch, launch.in[0].shape().normalize_axis(options_.axis));
-  }
+  void run_cuda(Launch& launch) const { cuda::argmax(launch, launch.in[0].shape().normalize_axis(options_.axis)); }
 
  private:
   template <class T>

@@ -48,7 +48,7 @@ void avg_pool2d(Launch& l, const Window& w, bool count_padding) {
     using T = decltype(t);
     const T* x = l.in[0].data<T>();
     T* y = l.out[0].data<T>();
-    with_pool_width<T>(
+    with_pack_width<T>(
         w.c,
         [&](auto width) {
           const int64_t packs = l.out[0].numel() / width;
@@ -64,7 +64,7 @@ void avg_pool2d_grad(Launch& l, const Window& w, bool count_padding) {
     using T = decltype(t);
     const T* dy = l.in[0].data<T>();
     T* dx = l.out[0].data<T>();
-    with_pool_width<T>(
+    with_pack_width<T>(
         w.c,
         [&](auto width) {
           const int64_t packs = l.out[0].numel() / width;

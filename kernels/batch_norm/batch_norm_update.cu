@@ -1,5 +1,5 @@
+#include "core/launch.cuh"
 #include "kernels/batch_norm/batch_norm.h"
-#include "kernels/common/launch.cuh"
 
 namespace tern::cuda {
 namespace {
@@ -35,7 +35,8 @@ void update(Launch& l, const BatchNormUpdate& o) {
   const int64_t lane_size = o.lanes.size == 0 ? o.lanes.rows : o.lanes.size;
   launch(l.context, "batch_norm_update", update_kernel<T>, 1, 512, l.out[0].data<T>(), l.out[1].data<T>(),
          l.out[2].data<int64_t>(), l.in[3].data<T>(), l.in[4].data<T>(), l.out[0].numel(), o.lanes.rows * o.positions,
-         lane_size * o.positions, o.lanes.count(), o.momentum.value_or(-1), l.in.size() > 5 ? l.in[5].data<float>() : nullptr);
+         lane_size * o.positions, o.lanes.count(), o.momentum.value_or(-1),
+         l.in.size() > 5 ? l.in[5].data<float>() : nullptr);
 }
 
 }  // namespace

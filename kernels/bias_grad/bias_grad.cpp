@@ -3,12 +3,12 @@
 #include <algorithm>
 
 #include "core/autograd.h"
+#include "core/convert.h"
 #include "core/lanes.h"
 #include "core/op.h"
 #include "core/thread_pool.h"
 #include "kernels/broadcast_to/broadcast_to.h"
 #include "kernels/common/check.h"
-#include "kernels/common/convert.h"
 #include "kernels/common/device_reduction.h"
 #include "kernels/common/scratch.h"
 #include "kernels/common/sum_axes.h"

@@ -1,9 +1,9 @@
 #include "kernels/cast/cast.h"
 
 #include "core/autograd.h"
+#include "core/convert.h"
 #include "kernels/cast/convert_number.h"
 #include "kernels/common/check.h"
-#include "kernels/common/convert.h"
 #include "kernels/common/parallel.h"
 
 namespace tern {
@@ -30,7 +30,8 @@ class Cast final : public OpBase<Cast> {
         const From* x = launch.in[0].data<From>();
         To* y = launch.out[0].data<To>();
         for_chunks(launch.context, launch.out[0].numel(), [&](int64_t begin, int64_t end) {
-          for (int64_t i = begin; i < end; ++i) y[i] = store_element<To>(convert_number<Compute<To>>(load_element(x[i])));
+          for (int64_t i = begin; i < end; ++i)
+            y[i] = store_element<To>(convert_number<Compute<To>>(load_element(x[i])));
         });
       });
     });

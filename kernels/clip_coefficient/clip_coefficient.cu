@@ -1,5 +1,5 @@
+#include "core/launch.cuh"
 #include "kernels/clip_coefficient/clip_formula.h"
-#include "kernels/common/launch.cuh"
 
 namespace tern::cuda {
 namespace {

@@ -1,5 +1,5 @@
 #pragma once
-#include "kernels/common/launch.cuh"
+#include "core/launch.cuh"
 
 /// Reductions within a warp and a block in a fixed order: the same bits in every run.
 namespace tern::cuda {
@@ -14,8 +14,10 @@ struct Plus {
 /// __shfl_xor for values of any size up to 8 bytes.
 template <class A>
 __device__ inline A shuffle_xor(A value, int offset) {
-  if constexpr (sizeof(A) < 4) return static_cast<A>(__shfl_xor_sync(kFullWarp, static_cast<int>(value), offset));
-  else return __shfl_xor_sync(kFullWarp, value, offset);
+  if constexpr (sizeof(A) < 4)
+    return static_cast<A>(__shfl_xor_sync(kFullWarp, static_cast<int>(value), offset));
+  else
+    return __shfl_xor_sync(kFullWarp, value, offset);
 }
 
 /// combine() over the 32 lanes of the warp; every lane gets the result. A is a number, combine commutative.

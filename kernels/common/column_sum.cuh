@@ -1,6 +1,6 @@
 #pragma once
+#include "core/launch.cuh"
 #include "kernels/common/column_threads.h"
-#include "kernels/common/launch.cuh"
 
 /// Sums down the columns of a row-major matrix. A block's threads lie `columns` side by side, each at a pack of
 /// neighbouring columns, and kThreads / columns one below the other: a warp reads whole sectors.

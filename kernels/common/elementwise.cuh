@@ -3,8 +3,8 @@
 #include <tuple>
 #include <utility>
 
+#include "core/launch.cuh"
 #include "kernels/common/broadcast.h"
-#include "kernels/common/launch.cuh"
 
 /// Elementwise ops on the GPU: one kernel for any number of operands under broadcasting, out[i] = f(in...), computed in
 /// Compute<T>. Which formula: kernels/common/formulas.h.

@@ -4,10 +4,10 @@
 #include <string>
 
 #include "core/autograd.h"
+#include "core/convert.h"
 #include "core/op.h"
 #include "kernels/common/broadcast.h"
 #include "kernels/common/check.h"
-#include "kernels/common/convert.h"
 #include "kernels/common/parallel.h"
 #include "kernels/sum_to/sum_to.h"
 

@@ -1,6 +1,6 @@
 #pragma once
+#include "core/launch.cuh"
 #include "kernels/common/flat_update.h"
-#include "kernels/common/launch.cuh"
 
 /// How the optimizer kernels walk over the stretches of a flat arena: one launch for up to kFlatSegments of them.
 namespace tern::cuda {
@@ -22,7 +22,7 @@ struct FlatSegments {
   FlatSegment segment[kFlatSegments] = {};
 };
 
-inline constexpr int kFlatWidth = 4;         ///< elements of a 16-byte access
+inline constexpr int kFlatWidth = 4;  ///< elements of a 16-byte access
 inline constexpr int kFlatPacksPerThread = 2;
 inline constexpr int64_t kFlatBlock = int64_t{kThreads} * kFlatWidth * kFlatPacksPerThread;
 
@@ -53,7 +53,8 @@ __device__ inline int flat_segment_of_block(const FlatSegments& segments) {
 /// `body.element(at)` for each that lies there.
 template <class Body>
 __device__ inline void for_flat_elements(const FlatSegment& segment, bool aligned, const Body& body) {
-  const int64_t start = segment.begin / kFlatWidth * kFlatWidth + (int64_t{blockIdx.x} - segment.first_block) * kFlatBlock;
+  const int64_t start =
+      segment.begin / kFlatWidth * kFlatWidth + (int64_t{blockIdx.x} - segment.first_block) * kFlatBlock;
 #pragma unroll
   for (int k = 0; k < kFlatPacksPerThread; ++k) {
     const int64_t at = start + (int64_t{k} * kThreads + threadIdx.x) * kFlatWidth;

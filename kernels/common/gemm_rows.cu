@@ -1,5 +1,5 @@
+#include "core/launch.cuh"
 #include "kernels/common/gemm_cuda.h"
-#include "kernels/common/launch.cuh"
 
 namespace tern::cuda {
 namespace {
@@ -17,7 +17,8 @@ __global__ void narrow_kernel(const float* from, T* to, int64_t count) {
 
 }  // namespace
 
-void fill_rows(Context& context, std::string_view op, DType dtype, const void* row, void* c, int64_t rows, int64_t width) {
+void fill_rows(Context& context, std::string_view op, DType dtype, const void* row, void* c, int64_t rows,
+               int64_t width) {
   dispatch_floating(op, dtype, [&](auto t) {
     using T = decltype(t);
     const int64_t count = rows * width;

@@ -1,9 +1,9 @@
 #pragma once
-#include "kernels/common/launch.cuh"
+#include "core/launch.cuh"
 #include "kernels/common/window.h"
 
-/// What the pooling kernels share: a thread owns a pack of kWidth neighbouring channels of a pixel and reads every pixel
-/// that goes into it, so nothing is added by two threads.
+/// What the pooling kernels share: a thread owns a pack of kWidth neighbouring channels of a pixel and reads every
+/// pixel that goes into it, so nothing is added by two threads.
 namespace tern::cuda {
 
 /// Channels of one pixel of a picture [images, height, width, channels].
@@ -32,15 +32,6 @@ template <class Body>
 __device__ inline void for_covering_windows(const Window& window, int64_t r, int64_t s, const Body& body) {
   for (int64_t i = window.first_over(r); i < window.end_over(r, window.p); ++i)
     for (int64_t j = window.first_over(s); j < window.end_over(s, window.q); ++j) body(i, j);
-}
-
-/// Calls `launch(std::integral_constant<int, width>)` with the widest access that `channels` and the pointers allow.
-template <class T, class Launcher, class... P>
-void with_pool_width(int64_t channels, const Launcher& launcher, const P*... pointers) {
-  if (channels % kPackWidth<T> == 0 && aligned16(pointers...))
-    launcher(std::integral_constant<int, kPackWidth<T>>());
-  else
-    launcher(std::integral_constant<int, 1>());
 }
 
 }  // namespace tern::cuda

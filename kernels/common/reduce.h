@@ -3,10 +3,10 @@
 #include <cstddef>
 #include <span>
 
+#include "core/convert.h"
 #include "core/lanes.h"
 #include "core/op.h"
 #include "core/rng.h"
-#include "kernels/common/convert.h"
 #include "kernels/common/parallel.h"
 #include "kernels/common/reduction_axes.h"
 

@@ -3,8 +3,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "core/convert.h"
 #include "core/op.h"
-#include "kernels/common/convert.h"
 #include "kernels/common/parallel.h"
 
 /// What softmax, log-softmax and cross-entropy share: log(sum of exp) of rows along an axis, in f64.

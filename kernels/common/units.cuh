@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <bit>
 
-#include "kernels/common/launch.cuh"
+#include "core/launch.cuh"
 
 /// Ops that move elements move bytes: one kernel for all dtypes, in units as large as sizes and addresses allow.
 namespace tern::cuda {
@@ -20,8 +20,8 @@ void dispatch_bits(DType dtype, const F& f) {
 
 /// The largest unit of 1, 2, 4, 8 or 16 bytes that divides `bytes` and the addresses.
 inline int64_t unit_of(int64_t bytes, const void* from, const void* to) {
-  const uint64_t all = static_cast<uint64_t>(bytes) | reinterpret_cast<uintptr_t>(from) |
-                       reinterpret_cast<uintptr_t>(to) | 16;
+  const uint64_t all =
+      static_cast<uint64_t>(bytes) | reinterpret_cast<uintptr_t>(from) | reinterpret_cast<uintptr_t>(to) | 16;
   return int64_t{1} << std::countr_zero(all);
 }
 

@@ -1,6 +1,6 @@
 #pragma once
+#include "core/convert.h"
 #include "core/tensor.h"
-#include "kernels/common/convert.h"
 #include "kernels/common/parallel.h"
 #include "kernels/common/scratch.h"
 

@@ -1,7 +1,7 @@
 #include <algorithm>
 
+#include "core/launch.cuh"
 #include "core/rng.h"
-#include "kernels/common/launch.cuh"
 #include "kernels/common/scratch.h"
 #include "kernels/conv2d/conv2d_cuda.h"
 #include "kernels/conv2d/gather.cuh"

@@ -1,5 +1,5 @@
+#include "core/launch.cuh"
 #include "core/rng.h"
-#include "kernels/common/launch.cuh"
 #include "kernels/conv2d/conv2d_cuda.h"
 
 namespace tern::cuda {
@@ -21,7 +21,8 @@ __global__ void noise_kernel(T* to, int64_t count) {
 
 }  // namespace
 
-void add_bias(Context& context, std::string_view op, DType dtype, const void* bias, void* y, int64_t count, int64_t width) {
+void add_bias(Context& context, std::string_view op, DType dtype, const void* bias, void* y, int64_t count,
+              int64_t width) {
   dispatch_floating(op, dtype, [&](auto t) {
     using T = decltype(t);
     launch(context, op, add_bias_kernel<T>, blocks_for(context, count), kThreads, static_cast<const T*>(bias),

@@ -1,5 +1,5 @@
 #pragma once
-#include "kernels/common/element.cuh"
+#include "core/element.cuh"
 #include "kernels/conv2d/geometry.h"
 
 /// The operands of convolution's implicit matrix products: value(line(i, group), step(j)) is element [i, j] of the

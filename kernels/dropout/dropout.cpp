@@ -1,9 +1,9 @@
 #include "kernels/dropout/dropout.h"
 
 #include "core/autograd.h"
+#include "core/convert.h"
 #include "core/error.h"
 #include "core/rng.h"
-#include "kernels/common/convert.h"
 #include "kernels/common/parallel.h"
 
 namespace tern {

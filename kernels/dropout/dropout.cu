@@ -1,7 +1,6 @@
-#include "kernels/dropout/dropout.h"
-
+#include "core/launch.cuh"
 #include "core/rng.h"
-#include "kernels/common/launch.cuh"
+#include "kernels/dropout/dropout.h"
 
 namespace tern::cuda {
 namespace {
@@ -14,11 +13,11 @@ struct Draws {
   float p;
 };
 
-/// A thread takes the group of elements that one draw decides on; groups of a row that is not a multiple of four, or not
-/// aligned, go element by element. The first two threads copy the key.
+/// A thread takes the group of elements that one draw decides on; groups of a row that is not a multiple of four, or
+/// not aligned, go element by element. The first two threads copy the key.
 template <class T, bool kPacked>
-__global__ void dropout_kernel(Draws draws, Compute<T> scale, const T* x, const int64_t* key, const int64_t* samples, T* y,
-                               int64_t* key_out) {
+__global__ void dropout_kernel(Draws draws, Compute<T> scale, const T* x, const int64_t* key, const int64_t* samples,
+                               T* y, int64_t* key_out) {
   if (first_index() < 2) key_out[first_index()] = key[first_index()];
   RngKey at{static_cast<uint64_t>(key[0]), static_cast<uint64_t>(key[1]), 0, kRngFirstLayer + draws.layer};
   Random4 mixed = mixed_key(at);
@@ -60,10 +59,10 @@ void dropout(Launch& launch, const Dropout& options) {
     T* y = launch.out[0].data<T>();
     const bool packed = sizeof(T) <= 4 && width % kGroup == 0 && aligned16(x, y);
     const int64_t groups = rows * ceil_div(width, kGroup);
-    tern::cuda::launch(launch.context, "dropout", packed ? &dropout_kernel<T, (sizeof(T) <= 4)> : &dropout_kernel<T, false>,
-                       blocks_for(launch.context, groups), kThreads, draws,
-                       static_cast<Compute<T>>(1.0 / (1.0 - options.p)), x, launch.in[1].data<int64_t>(), samples, y,
-                       launch.out[1].data<int64_t>());
+    tern::cuda::launch(
+        launch.context, "dropout", packed ? &dropout_kernel<T, (sizeof(T) <= 4)> : &dropout_kernel<T, false>,
+        blocks_for(launch.context, groups), kThreads, draws, static_cast<Compute<T>>(1.0 / (1.0 - options.p)), x,
+        launch.in[1].data<int64_t>(), samples, y, launch.out[1].data<int64_t>());
   });
 }
 

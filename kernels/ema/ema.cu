@@ -1,4 +1,4 @@
-#include "kernels/common/launch.cuh"
+#include "core/launch.cuh"
 
 namespace tern::cuda {
 namespace {

@@ -1,7 +1,7 @@
 #include "kernels/flatten_into/flatten_into.h"
 
+#include "core/convert.h"
 #include "core/op.h"
-#include "kernels/common/convert.h"
 #include "kernels/common/parallel.h"
 
 namespace tern {
@@ -16,9 +16,11 @@ class FlattenInto final : public OpBase<FlattenInto> {
   explicit FlattenInto(std::span<const int64_t> offsets) : offsets_(offsets.begin(), offsets.end()) {}
   std::string_view name() const override { return "flatten_into"; }
   std::vector<Spec> infer(std::span<const Spec> in) const override {
-    if (in[0].dtype != DType::f32 || in[0].shape.rank() != 1) throw_shape(name(), "arena is " + in[0].str() + ", wants f32[P]");
+    if (in[0].dtype != DType::f32 || in[0].shape.rank() != 1)
+      throw_shape(name(), "arena is " + in[0].str() + ", wants f32[P]");
     if (in.size() != offsets_.size() + 1)
-      throw_shape(name(), "got " + std::to_string(in.size() - 1) + " tensors and " + std::to_string(offsets_.size()) + " offsets");
+      throw_shape(name(), "got " + std::to_string(in.size() - 1) + " tensors and " + std::to_string(offsets_.size()) +
+                              " offsets");
     for (size_t i = 0; i < offsets_.size(); ++i) {
       const Spec& tensor = in[i + 1];
       if (!is_floating(tensor.dtype)) throw_not_floating(name(), tensor.dtype);

@@ -1,6 +1,6 @@
 #include <span>
 
-#include "kernels/common/launch.cuh"
+#include "core/launch.cuh"
 
 namespace tern::cuda {
 namespace {

@@ -40,13 +40,6 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// Calls `f` with the widest access that channels and pointers allow.
-template <class T, class F>
-void with_width(int64_t channels, const T* a, const T* b, const F& f) {
-  if (channels % kPackWidth<T> == 0 && aligned16(a, b)) return f(std::integral_constant<int, kPackWidth<T>>());
-  f(std::integral_constant<int, 1>());
-}
-
 }  // namespace
 
 void global_avg_pool(Launch& l) {
@@ -56,12 +49,15 @@ void global_avg_pool(Launch& l) {
     using T = decltype(t);
     const T* x = l.in[0].data<T>();
     T* y = l.out[0].data<T>();
-    with_width(channels, x, y, [&](auto width) {
-      const int columns = columns_for(channels / width);
-      const int64_t groups = ceil_div(channels, columns * width);
-      launch(l.context, "global_avg_pool", global_avg_pool_kernel<T, width>, shape[0] * groups, kThreads, x, y, pixels,
-             channels, columns, groups);
-    });
+    with_pack_width<T>(
+        channels,
+        [&](auto width) {
+          const int columns = columns_for(channels / width);
+          const int64_t groups = ceil_div(channels, columns * width);
+          launch(l.context, "global_avg_pool", global_avg_pool_kernel<T, width>, shape[0] * groups, kThreads, x, y,
+                 pixels, channels, columns, groups);
+        },
+        x, y);
   });
 }
 
@@ -72,11 +68,14 @@ void global_avg_pool_grad(Launch& l) {
     using T = decltype(t);
     const T* dy = l.in[0].data<T>();
     T* dx = l.out[0].data<T>();
-    with_width(channels, dy, dx, [&](auto width) {
-      const int64_t packs = l.out[0].numel() / width;
-      launch(l.context, "global_avg_pool_grad", global_avg_pool_grad_kernel<T, width>, blocks_for(l.context, packs),
-             kThreads, dy, dx, pixels, channels / width, packs);
-    });
+    with_pack_width<T>(
+        channels,
+        [&](auto width) {
+          const int64_t packs = l.out[0].numel() / width;
+          launch(l.context, "global_avg_pool_grad", global_avg_pool_grad_kernel<T, width>, blocks_for(l.context, packs),
+                 kThreads, dy, dx, pixels, channels / width, packs);
+        },
+        dy, dx);
   });
 }
 

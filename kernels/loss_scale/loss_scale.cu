@@ -1,4 +1,4 @@
-#include "kernels/common/launch.cuh"
+#include "core/launch.cuh"
 #include "kernels/loss_scale/loss_scale_rule.h"
 
 namespace tern::cuda {

@@ -119,7 +119,7 @@ void max_pool2d(Launch& l, const Window& w) {
       const T* x = l.in[0].data<T>();
       T* y = l.out[0].data<T>();
       Index* index = l.out.size() > 1 ? l.out[1].data<Index>() : nullptr;
-      with_pool_width<T>(w.c, [&](auto width) { start_max_pool<T, width>(l.context, w, x, y, index); }, x, y, index);
+      with_pack_width<T>(w.c, [&](auto width) { start_max_pool<T, width>(l.context, w, x, y, index); }, x, y, index);
     });
   });
 }
@@ -132,7 +132,7 @@ void max_pool2d_grad(Launch& l, const Window& w) {
       const T* dy = l.in[0].data<T>();
       const Index* index = l.in[1].data<Index>();
       T* dx = l.out[0].data<T>();
-      with_pool_width<T>(
+      with_pack_width<T>(
           w.c,
           [&](auto width) {
             const int64_t packs = l.out[0].numel() / width;

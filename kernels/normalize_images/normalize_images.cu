@@ -1,6 +1,5 @@
+#include "core/launch.cuh"
 #include "kernels/normalize_images/normalize_images.h"
-
-#include "kernels/common/launch.cuh"
 
 namespace tern::cuda {
 namespace {
@@ -36,15 +35,17 @@ __global__ void lookup_kernel(Channels channels, int channel_count, const uint8_
     }
 #pragma unroll
     for (int j = 0; j < W; j += kPackWidth<T>)
-      if constexpr (W > 1) store_pack(y + i + j, *reinterpret_cast<const Pack<T, kPackWidth<T>>*>(&result.v[j]));
-      else y[i] = result.v[0];
+      if constexpr (W > 1)
+        store_pack(y + i + j, *reinterpret_cast<const Pack<T, kPackWidth<T>>*>(&result.v[j]));
+      else
+        y[i] = result.v[0];
   }
 }
 
 /// Any number of channels: this launch those from first_channel on, an element a thread.
 template <class T>
-__global__ void channels_kernel(Channels channels, int64_t first_channel, int64_t here, int64_t all, const uint8_t* x, T* y,
-                                int64_t pixels) {
+__global__ void channels_kernel(Channels channels, int64_t first_channel, int64_t here, int64_t all, const uint8_t* x,
+                                T* y, int64_t pixels) {
   for (int64_t i = first_index(); i < pixels * here; i += grid_step()) {
     const int64_t pixel = i / here, channel = i - pixel * here;
     const int64_t at = pixel * all + first_channel + channel;
@@ -71,12 +72,14 @@ void normalize_images(Launch& launch, const NormalizeImages& options) {
     constexpr int kWidth = 16;
     T* y = launch.out[0].data<T>();
     const auto start = [&](auto* kernel, int64_t threads, const auto&... arguments) {
-      tern::cuda::launch(launch.context, "normalize_images", kernel, blocks_for(launch.context, threads), kThreads, arguments...);
+      tern::cuda::launch(launch.context, "normalize_images", kernel, blocks_for(launch.context, threads), kThreads,
+                         arguments...);
     };
     if (channels > kFewChannels) {
       for (int64_t first = 0; first < channels; first += kMaxChannels) {
         const int64_t here = std::min<int64_t>(kMaxChannels, channels - first), pixels = count / channels;
-        start(&channels_kernel<T>, pixels * here, channels_of(options, first, here), first, here, channels, x, y, pixels);
+        start(&channels_kernel<T>, pixels * here, channels_of(options, first, here), first, here, channels, x, y,
+              pixels);
       }
     } else if (count % kWidth == 0 && aligned16(x, y)) {
       start(&lookup_kernel<kWidth, T>, count / kWidth, channels_of(options, 0, channels), channels, x, y, count);

@@ -1,10 +1,10 @@
 #include "kernels/pad/pad.h"
 
 #include "core/autograd.h"
+#include "core/convert.h"
 #include "core/op.h"
 #include "kernels/common/blocks.h"
 #include "kernels/common/check.h"
-#include "kernels/common/convert.h"
 #include "kernels/pad/border.h"
 #include "kernels/slice/slice.h"
 
@@ -12,7 +12,7 @@ namespace tern {
 namespace cuda {  // pad.cu
 void pad(Launch& launch, const Border& border);
 void pad_reflect_grad(Launch& launch, const Border& border);
-}
+}  // namespace cuda
 namespace {
 
 Tensor pad_axis(const Tensor& x, const Border& border);

@@ -2,9 +2,9 @@
 
 #include <cmath>
 
+#include "core/convert.h"
 #include "core/error.h"
 #include "core/op.h"
-#include "kernels/common/convert.h"
 #include "kernels/common/parallel.h"
 
 namespace tern {

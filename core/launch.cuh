@@ -4,15 +4,15 @@
 #include <cstdint>
 #include <string_view>
 
+#include "core/element.cuh"
 #include "core/op.h"
 #include "core/runtime_cuda.h"
-#include "kernels/common/element.cuh"
 
 /// How CUDA kernels of tern are written and started. They use only what tests/cuda_emulation also has, so that each of
 /// them runs in the tests of a machine without a GPU: static shared memory, no `<<<>>>`, no lambdas on the device.
 namespace tern::cuda {
 
-inline constexpr int kThreads = 256;     ///< threads of a block, where nothing speaks for another number
+inline constexpr int kThreads = 256;  ///< threads of a block, where nothing speaks for another number
 inline constexpr unsigned kFullWarp = 0xffffffffu;
 inline constexpr int64_t kMaxBlocks = 1 << 30;
 
@@ -36,7 +36,8 @@ inline int64_t blocks_for(Context& context, int64_t count, int threads = kThread
   return needed < 1 ? 1 : (needed < enough ? needed : enough);
 }
 
-/// The first index of this thread in a grid-stride loop, and the step: for (i = first_index(); i < n; i += grid_step()).
+/// The first index of this thread in a grid-stride loop, and the step: for (i = first_index(); i < n; i +=
+/// grid_step()).
 __device__ inline int64_t first_index() { return int64_t{blockIdx.x} * blockDim.x + threadIdx.x; }
 __device__ inline int64_t grid_step() { return int64_t{gridDim.x} * blockDim.x; }
 

@@ -5,7 +5,7 @@
 #include <cuda_fp16.h>
 #endif
 
-#include "kernels/common/convert.h"
+#include "core/convert.h"
 
 /// Element types on the device. 16-bit floats are computed in f32 (Compute<T>), as on the CPU.
 namespace tern::cuda {
@@ -13,9 +13,12 @@ namespace tern::cuda {
 template <class T>
 __device__ inline Compute<T> widen(T value) {
 #if defined(__CUDACC__)
-  if constexpr (std::is_same_v<T, Half>) return __half2float(__ushort_as_half(value.bits));
-  else if constexpr (std::is_same_v<T, BFloat16>) return __bfloat162float(__ushort_as_bfloat16(value.bits));
-  else return value;
+  if constexpr (std::is_same_v<T, Half>)
+    return __half2float(__ushort_as_half(value.bits));
+  else if constexpr (std::is_same_v<T, BFloat16>)
+    return __bfloat162float(__ushort_as_bfloat16(value.bits));
+  else
+    return value;
 #else
   return load_element(value);
 #endif
@@ -55,6 +58,15 @@ inline constexpr int kPackWidth = 16 / static_cast<int>(sizeof(T));
 template <class... P>
 bool aligned16(const P*... pointers) {
   return ((reinterpret_cast<uintptr_t>(pointers) % 16 == 0) && ...);
+}
+
+/// Calls `launcher(std::integral_constant<int, width>)` with the widest access that `channels` and the pointers allow.
+template <class T, class Launcher, class... P>
+void with_pack_width(int64_t channels, const Launcher& launcher, const P*... pointers) {
+  if (channels % kPackWidth<T> == 0 && aligned16(pointers...))
+    launcher(std::integral_constant<int, kPackWidth<T>>());
+  else
+    launcher(std::integral_constant<int, 1>());
 }
 
 template <class T, int N>
