@@ -1,0 +1,3 @@
+#include "dist/frame.h"
+
+namespace tern::dist {}

@@ -1,0 +1,102 @@
+#pragma once
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dist/frame.h"
+
+/// What frames carry, one struct a type. encode() gives the payload; decode() reads it back and gives nothing when it is
+/// not exactly such a message: too short, too long, a text over its bound or not UTF-8, a number out of its range.
+namespace tern::dist {
+
+using Digest = std::array<std::byte, 16>;  ///< XXH3, 128 bits: finds accidents, not forgers, whom TLS keeps out
+
+struct Hello {
+  uint8_t oldest_major = kMajor, newest_major = kMajor;  ///< versions that the worker speaks
+  std::string name;          ///< for people; 1 to 64 bytes
+  std::string device_class;  ///< "cpu avx512", a GPU's name; at most 128 bytes
+  uint64_t instance = 0;     ///< drawn at start: a reconnecting worker is known by it
+  uint32_t threads = 1;
+};
+
+/// How gradients travel.
+enum class Wire : uint8_t { f32, f16, top_k };
+
+struct Welcome {
+  uint32_t worker = 0;         ///< the id for this connection
+  uint32_t heartbeat_ms = 1000;
+  uint32_t lanes = 0, micro_batch = 0;
+  Wire wire = Wire::f32;
+  uint8_t mode = 0;            ///< dist/server_core.h, Mode
+  uint64_t parameters = 0;     ///< floats in the flat arena
+  uint64_t statistics = 0;     ///< floats of BatchNorm statistics a lane
+  Digest model = {};           ///< of names, shapes and places of the parameters
+  Digest data = {};            ///< of the training pictures and labels
+  std::string config;          ///< JSON, whole; at most 256 KiB
+};
+
+enum class WorkerState : uint8_t { preparing, ready, leaving };
+
+/// The worker's; the server's is empty.
+struct Heartbeat {
+  WorkerState state = WorkerState::preparing;
+  uint64_t lanes_done = 0;   ///< by the computing thread, since HELLO: what shows that it does not hang
+  float lane_seconds = 0;    ///< time of a lane, lately; 0: unknown
+  Digest model = {}, data = {};  ///< what the worker has; checked when it is ready
+};
+
+/// Lanes [first, first + count) of a step, folded into one pass: a node of the canonical tree.
+struct SlotRange {
+  uint16_t slot = 0;
+  uint16_t first = 0, count = 0;
+};
+
+struct Assign {
+  uint64_t version = 0;  ///< parameters to compute with
+  uint32_t epoch = 0;    ///< from 0
+  uint32_t step_in_epoch = 0;
+  uint32_t steps = 1;    ///< mode epoch: steps whose gradients are added
+  float loss_scale = 1;
+  std::vector<SlotRange> slots;  ///< 1 to 4096
+};
+
+struct Nack {
+  enum class Reason : uint8_t { late, stale_run, not_assigned };
+  Reason reason = Reason::late;
+};
+
+struct Commit {
+  Digest parameters = {};
+};
+
+struct Drain {
+  enum class Reason : uint8_t { complete, stopped, leaving };  ///< the last is the worker's
+  Reason reason = Reason::complete;
+};
+
+struct ErrorMessage {
+  Refusal code = Refusal::none;
+  std::string text;  ///< at most 512 bytes
+};
+
+std::vector<std::byte> encode(const Hello&);
+std::vector<std::byte> encode(const Welcome&);
+std::vector<std::byte> encode(const Heartbeat&);
+std::vector<std::byte> encode(const Assign&);
+std::vector<std::byte> encode(const Nack&);
+std::vector<std::byte> encode(const Commit&);
+std::vector<std::byte> encode(const Drain&);
+std::vector<std::byte> encode(const ErrorMessage&);
+
+/// T is one of the structs above.
+template <class T>
+std::optional<T> decode(Bytes payload);
+
+/// XXH3-128 of `bytes`. Ref: github.com/Cyan4973/xxHash.
+Digest digest_of(Bytes bytes);
+/// 32 hexadecimal digits.
+std::string hex(const Digest& digest);
+
+}  // namespace tern::dist
