@@ -65,7 +65,7 @@ Curve train(Context::Options options, int count, const Variant& variant = {}) {
   data::LoaderOptions loading{.micro_batch = 4, .lanes = 4, .seed = config.run.seed, .augment = data::augment_steps(config.data)};
   TrainingStep step(context, config, kPictures, 3, 3, variant.switches);
   const bool resident = variant.resident && options.device.kind == Device::Kind::cuda;
-  if (resident) step.make_resident(*data, loading.augment);
+  if (resident) step.lanes().make_resident(*data, loading.augment);
   loading.pixels = !resident;
   data::Loader loader(data, loading);
   Curve curve;

@@ -65,11 +65,12 @@ Trainer::Trainer(Context& context, const Config& config, data::RunData data, Tra
     : context_(context), config_(config), data_(std::move(data)), options_(std::move(options)), progress_(progress),
       loader_(data_.train, loader_options(context, config, options_, *data_.train)),
       training_(context, config, data_.train->shape(),
-                config.model.classes.value_or(static_cast<int>(data_.train->classes().size())), loader_.steps_per_epoch(), options_.switches),
+                config.model.classes.value_or(static_cast<int>(data_.train->classes().size())), loader_.steps_per_epoch(), options_.switches,
+                options_.engine),
       gpu_(context.device()) {
   if (config.model.classes && *config.model.classes != static_cast<int>(data_.train->classes().size()))
     throw ConfigError("model.classes: got " + std::to_string(*config.model.classes) + ", the data have " + std::to_string(data_.train->classes().size()));
-  if (!loader_.options().pixels) training_.make_resident(*data_.train, loader_.options().augment);
+  if (!loader_.options().pixels) training_.lanes().make_resident(*data_.train, loader_.options().augment);
   if (!options_.init_from.empty()) {
     nn::load_weights(training_.network(), SafetensorsFile::open(options_.init_from), kTrainingTensors);
     training_.weights_changed();
@@ -244,7 +245,7 @@ Evaluation Trainer::evaluate_on(const data::DatasetPtr& data, const std::string&
   EvaluationOptions options{.normalize = config_.data.normalize, .loader_threads = config_.data.loader_threads,
                             .plan = options_.switches.plan, .arena = training_.arena()};
   options.progress = [&](int64_t done, int64_t total) { progress_.task("evaluating on " + name, done, total); };
-  options.dtype = training_.pass_dtype();
+  options.dtype = training_.lanes().dtype();
   training_.swap_average();
   const PassWeights weights(training_.store());
   Evaluation evaluation = evaluate(context_, training_.network(), data, options);

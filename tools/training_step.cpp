@@ -46,11 +46,6 @@ std::vector<Part> parts_of(const OptimConfig& group, const std::vector<Segment>&
   return parts;
 }
 
-DType pass_dtype_of(Precision precision) {
-  if (precision == Precision::fp16) return DType::f16;
-  return precision == Precision::bf16 ? DType::bf16 : DType::f32;
-}
-
 /// Numbers in an update's report: gradient norm, not 0 when nothing was updated, loss scale.
 constexpr size_t kUpdateReport = 3;
 
@@ -67,13 +62,6 @@ bool all_finite(const Tensor& tensor) {
 
 }  // namespace
 
-/// What a forward and backward pass leaves, besides the gradient in pass_grads_.
-struct TrainingStep::Pass {
-  Tensor report;    ///< f32 [2n]: the loss of each picture, then 1 for each that was predicted right
-  Tensor loss_bad;  ///< f32 [1], not 0: a loss is not finite
-  std::vector<Tensor> statistics;  ///< of BatchNorm
-};
-
 /// A step whose outcome has not been taken.
 struct TrainingStep::Pending {
   StepOutcome outcome;
@@ -81,25 +69,17 @@ struct TrainingStep::Pending {
 };
 
 TrainingStep::TrainingStep(Context& context, const Config& config, data::PictureShape pictures, int64_t classes,
-                           int64_t steps_per_epoch, StepSwitches switches)
-    : context_(context), config_(config), switches_(switches), pictures_(pictures), arena_(std::make_shared<Arena>(context)) {
-  const nn::InputShape input{pictures.height, pictures.width, pictures.channels};
-  network_ = build_model(context, config.model, input, classes, config.run.seed);
-  pass_dtype_ = pass_dtype_of(config.run.precision);
-  store_ = std::make_unique<ParameterStore>(context, network_->parameters(), pass_dtype_);
-  weights_changed();
+                           int64_t steps_per_epoch, StepSwitches switches, LaneEngine* engine)
+    : context_(context), config_(config), switches_(switches), engine_(engine), lanes_(context, config, pictures, classes),
+      arena_(std::make_shared<Arena>(context)) {
   make_groups(config, steps_per_epoch);
-  if (config.train.ema) average_.emplace(*store_, *config.train.ema);
+  if (config.train.ema) average_.emplace(store(), *config.train.ema);
   if (config.run.precision == Precision::fp16) {
     loss_scale_ = Tensor::full(context, {1}, 65536);
     good_steps_ = Tensor::zeros(context, {1}, DType::i64);
   }
   if (context.device().kind == Device::Kind::cuda) stopped_ = Tensor::zeros(context, {1});
-
-  context.set_lane_size(config.train.micro_batch);
-  context.set_defer_statistics(true);
-  pass_grads_ = switches.fold ? store_->grads : Tensor::zeros(context, {store_->size()});
-  lane_sum_.emplace(store_->grads);
+  if (engine) statistics_sizes_ = lanes_.statistics_sizes();
   compile_steps();
 }
 
@@ -107,23 +87,22 @@ TrainingStep::~TrainingStep() = default;
 
 void TrainingStep::compile_steps() {
   CompileOptions options{.plan = switches_.plan, .reuse_memory = switches_.reuse_memory, .arena = arena_};
-  if (switches_.fold) {
+  if (switches_.fold && !engine_) {
     folded_.emplace(context_, [this](std::span<const Tensor> in) {
-      Pass pass = forward_backward(in);
+      const LanePass::Result pass = lanes_.run(in, loss_scale_, store().grads);
       context_.enter_phase("optimizer");
       const std::vector<Tensor> result = update(pass.loss_bad);
-      network_->update_statistics(pass.statistics, {in[0].size(0), config_.train.micro_batch}, result[1]);
+      network().update_statistics(pass.statistics, {in[0].size(0), config_.train.micro_batch}, result[1]);
       NoGrad no_grad(context_);
       return std::vector<Tensor>{concat(std::vector{pass.report, result[0]}, 0)};
     }, options);
     return;
   }
-  pass_.emplace(context_, [this](std::span<const Tensor> in) {
-    Pass pass = forward_backward(in);
-    std::vector<Tensor> out{pass.report, pass.loss_bad};
-    for (Tensor& statistic : pass.statistics) out.push_back(std::move(statistic));
-    return out;
-  }, options);
+  if (!engine_) {
+    pass_grads_ = Tensor::zeros(context_, {store().size()});
+    lane_sum_.emplace(store().grads);
+    pass_.emplace(context_, [this](std::span<const Tensor> in) { return lanes_.run(in, loss_scale_, pass_grads_).list(); }, options);
+  }
   options.arena = nullptr;  // its own: the last pass's outputs still lie in the pass's arena when it runs
   update_.emplace(context_, [this](std::span<const Tensor> in) {
     context_.enter_phase("optimizer");
@@ -131,30 +110,9 @@ void TrainingStep::compile_steps() {
   }, options);
 }
 
-void TrainingStep::make_resident(const data::Dataset& data, std::span<const data::Augment> augment) {
-  const auto picture = static_cast<size_t>(pictures_.bytes());
-  const int64_t size = data.size();
-  std::vector<uint8_t> pixels(static_cast<size_t>(size) * picture);
-  std::vector<int64_t> labels(static_cast<size_t>(size));
-  for (int64_t i = 0; i < size; ++i) {
-    data.read(i, std::span(pixels).subspan(static_cast<size_t>(i) * picture, picture));
-    labels[static_cast<size_t>(i)] = data.label(i);
-  }
-  MemoryTag tag(context_, "data set");
-  const Shape shape{size, static_cast<int64_t>(pictures_.height), static_cast<int64_t>(pictures_.width), static_cast<int64_t>(pictures_.channels)};
-  resident_.emplace(Resident{Tensor::from(context_, shape, pixels), Tensor::from(context_, {size}, labels), {}});
-  for (const data::Augment& step : augment) resident_->augment.steps.push_back(data::augment_step(step));
-}
-
-void TrainingStep::weights_changed() {
-  if (!store_->weights.defined()) return;
-  NoGrad no_grad(context_);
-  store_->weights.copy_from(cast(store_->master, pass_dtype_));
-}
-
 void TrainingStep::make_groups(const Config& config, int64_t steps_per_epoch) {
   std::vector<std::vector<Segment>> members(config.optim.size());
-  for (const Segment& segment : store_->segments()) {
+  for (const Segment& segment : store().segments()) {
     const auto first = std::ranges::find_if(config.optim, [&](const OptimConfig& g) { return matches_pattern(g.params, segment.name); });
     if (first == config.optim.end()) throw ConfigError("optim: no group's pattern fits the parameter '" + segment.name + "'");
     members[static_cast<size_t>(first - config.optim.begin())].push_back(segment);
@@ -166,9 +124,9 @@ void TrainingStep::make_groups(const Config& config, int64_t steps_per_epoch) {
     Group group;
     const std::vector<Part> parts = parts_of(c, members[i]);
     if (c.name == OptimName::adamw)
-      group.optimizer = make_adamw(*store_, parts, {c.betas[0], c.betas[1], c.eps});
+      group.optimizer = make_adamw(store(), parts, {c.betas[0], c.betas[1], c.eps});
     else
-      group.optimizer = make_sgd(*store_, parts, {c.momentum, c.nesterov});
+      group.optimizer = make_sgd(store(), parts, {c.momentum, c.nesterov});
     group.schedule = schedule_of(c.schedule.value_or(config.schedule), c.lr, config.train.epochs, steps_per_epoch);
     if (c.frozen_after) group.frozen_from = std::llround(*c.frozen_after * static_cast<double>(steps_per_epoch));
     group.lr = Tensor::zeros(context_, {1}, DType::f64);
@@ -176,40 +134,10 @@ void TrainingStep::make_groups(const Config& config, int64_t steps_per_epoch) {
   }
 }
 
-/// in: samples i64 [n], weights f32 [n] (1 / pictures of the step), and unless the data set is resident images u8
-/// [n,H,W,C] and labels i64 [n].
-TrainingStep::Pass TrainingStep::forward_backward(std::span<const Tensor> in) {
-  context_.enter_phase("forward");
-  context_.set_rng_samples(in[0]);
-  const Tensor images = resident_ ? augment_images(resident_->images, in[0], context_.rng_key(), resident_->augment) : in[2];
-  const Tensor labels = resident_ ? gather(resident_->labels, in[0]) : in[3];
-  const auto& n = config_.data.normalize;
-  const Tensor x = normalize_images(
-      images, {.mean = {n.mean.begin(), n.mean.end()}, .std = {n.std.begin(), n.std.end()}, .dtype = pass_dtype_});
-  const PassWeights weights(*store_);
-  const Tensor logits = cast((*network_)(x), DType::f32);
-  const Tensor losses = cross_entropy(logits, labels, {.label_smoothing = config_.train.label_smoothing, .reduction = LossReduction::none});
-  Pass pass;
-  {
-    NoGrad no_grad(context_);
-    pass.report = concat(std::vector{losses.detach(), cast(top_k_correct(logits.detach(), labels, 1), DType::f32)}, 0);
-    pass.loss_bad = has_nonfinite(losses.detach());
-  }
-  context_.enter_phase("backward");
-  const Tensor seed = loss_scale_.defined() ? mul(in[1], loss_scale_) : in[1];
-  const std::vector<Tensor> gradients = grad(std::span(&losses, 1), store_->handles(), std::span(&seed, 1));
-  std::vector<int64_t> offsets;
-  for (const Segment& segment : store_->segments()) offsets.push_back(segment.begin);
-  flatten_into(pass_grads_, gradients, offsets);
-  pass.statistics = network_->take_statistics();
-  context_.set_rng_samples({});
-  return pass;
-}
-
 /// out: its report, f32 [kUpdateReport], and the second number of that alone, f32 [1].
 std::vector<Tensor> TrainingStep::update(const Tensor& loss_bad) {
   NoGrad no_grad(context_);
-  const GlobalNorm norm = global_norm(store_->grads);
+  const GlobalNorm norm = global_norm(store().grads);
   Tensor skip = maximum(norm.found_inf, loss_bad);
   const Tensor one = Tensor::full(context_, {1}, 1);
   const Tensor used_scale = loss_scale_.defined() ? mul(loss_scale_, one) : one;  // before it changes
@@ -229,20 +157,8 @@ std::vector<Tensor> TrainingStep::update(const Tensor& loss_bad) {
   return {concat(std::vector{mul(norm.norm, unscale), skip, used_scale}, 0), skip};
 }
 
-std::vector<Tensor> TrainingStep::inputs_of(const data::Batch& batch, int64_t first, int64_t rows) {
-  const auto begin = static_cast<size_t>(first), count = static_cast<size_t>(rows);
-  std::vector<Tensor> in{Tensor::from<int64_t>(context_, {rows}, std::span(batch.indices).subspan(begin, count)),
-                         Tensor::full(context_, {rows}, 1.0 / static_cast<double>(batch.size()))};
-  if (resident_) return in;
-  const auto picture = static_cast<size_t>(pictures_.bytes());
-  const Shape shape{rows, static_cast<int64_t>(pictures_.height), static_cast<int64_t>(pictures_.width), static_cast<int64_t>(pictures_.channels)};
-  in.push_back(Tensor::from<uint8_t>(context_, shape, std::span(batch.images).subspan(begin * picture, count * picture)));
-  in.push_back(Tensor::from<int64_t>(context_, {rows}, std::span(batch.labels).subspan(begin, count)));
-  return in;
-}
-
 void TrainingStep::run_folded(const data::Batch& batch, Pending& pending) {
-  pending.reports.push_back(kept((*folded_)(inputs_of(batch, 0, batch.size()))[0]));
+  pending.reports.push_back(kept((*folded_)(lanes_.inputs_of(batch, 0, batch.size(), batch.size()))[0]));
 }
 
 void TrainingStep::run_lanes(const data::Batch& batch, Pending& pending) {
@@ -251,7 +167,7 @@ void TrainingStep::run_lanes(const data::Batch& batch, Pending& pending) {
   Tensor loss_bad;
   lane_sum_->begin();
   for (int lane = 0; lane < lanes; ++lane) {
-    const std::vector<Tensor> out = (*pass_)(inputs_of(batch, int64_t{lane} * batch.micro_batch, batch.lane_size(lane)));
+    const std::vector<Tensor> out = (*pass_)(lanes_.inputs_of(batch, int64_t{lane} * batch.micro_batch, batch.lane_size(lane), batch.size()));
     lane_sum_->add(pass_grads_);
     // The pass's outputs are overwritten by the next lane.
     pending.reports.push_back(kept(out[0]));
@@ -263,9 +179,42 @@ void TrainingStep::run_lanes(const data::Batch& batch, Pending& pending) {
     }
   }
   lane_sum_->finish();
+  finish_lanes(loss_bad, statistics, pending);
+}
+
+/// A step on lanes that the engine had computed.
+void TrainingStep::run_engine(const data::Batch& batch, Pending& pending) {
+  context_.enter_phase("lanes");
+  const LaneResults results = engine_->run(lanes_, batch, loss_scale_, store().grads);
+  StepOutcome& outcome = pending.outcome;
+  outcome.epoch = results.epoch;
+  outcome.step = results.step;
+  outcome.pictures = results.pictures;
+  const Lanes lanes{results.pictures, config_.train.micro_batch};
+  std::vector<Tensor> statistics;
+  for (const int64_t size : statistics_sizes_) statistics.push_back(Tensor::empty(context_, {lanes.count(), size}));
+  float loss_bad = 0;
+  for (const NodeReport& node : results.nodes) {
+    std::span<const float> numbers = node.numbers;
+    const auto take = [&](int64_t count) {
+      const auto first = numbers.first(static_cast<size_t>(count));
+      numbers = numbers.subspan(static_cast<size_t>(count));
+      return first;
+    };
+    const int64_t pictures = lanes.end(node.first + node.count - 1) - lanes.begin(node.first);
+    pending.reports.push_back(Tensor::from<float>(context_, {2 * pictures}, take(2 * pictures)));
+    loss_bad = std::max(loss_bad, take(1)[0]);
+    for (const Tensor& statistic : statistics)
+      slice(statistic, 0, node.first, node.first + node.count).write(take(node.count * statistic.size(1)));
+  }
+  finish_lanes(Tensor::full(context_, {1}, loss_bad), statistics, pending);
+  engine_->updated(lanes_);
+}
+
+void TrainingStep::finish_lanes(const Tensor& loss_bad, std::span<const Tensor> statistics, Pending& pending) {
   context_.enter_phase("optimizer");
   const std::vector<Tensor> result = (*update_)({loss_bad});
-  network_->update_statistics(statistics, {batch.size(), batch.micro_batch}, result[1]);
+  network().update_statistics(statistics, {pending.outcome.pictures, config_.train.micro_batch}, result[1]);
   pending.reports.push_back(kept(result[0]));
 }
 
@@ -274,7 +223,7 @@ void TrainingStep::set_rates() {
     const double rate = group.schedule->at(steps_);
     group.lr.write(std::span<const double>(&rate, 1));
     if (&group == &groups_[0]) learning_rate_ = rate;
-    if (group.frozen_from == steps_) (switches_.fold ? *folded_ : *update_).reset();  // the recorded update still moves it
+    if (group.frozen_from == steps_) (folded_ ? *folded_ : *update_).reset();  // the recorded update still moves it
   }
 }
 
@@ -284,7 +233,10 @@ void TrainingStep::run(const data::Batch& batch) {
   context_.set_rng_key(config_.run.seed, static_cast<uint64_t>(batch.epoch));
   set_rates();
   pending.outcome.lr = learning_rate_;
-  switches_.fold ? run_folded(batch, pending) : run_lanes(batch, pending);
+  if (engine_)
+    run_engine(batch, pending);
+  else
+    switches_.fold ? run_folded(batch, pending) : run_lanes(batch, pending);
   pending_.push_back(std::move(pending));
   context_.enter_phase({});
   ++steps_;
@@ -331,30 +283,31 @@ std::vector<StateTensor> TrainingStep::state() const {
 }
 
 std::string TrainingStep::bad_parameter() const {
-  for (const Segment& segment : store_->segments())
-    if (!all_finite(store_->view(store_->master, segment))) return segment.name;
+  for (const Segment& segment : store().segments())
+    if (!all_finite(store().view(store().master, segment))) return segment.name;
   return {};
 }
 
 std::string TrainingStep::first_bad_tensor(const StepOutcome& outcome) const {
   if (const std::string name = bad_parameter(); !name.empty()) return "parameter " + name;
   if (!std::isfinite(outcome.loss_sum)) return "the loss";
-  for (const Segment& segment : store_->segments())
-    if (!all_finite(store_->view(store_->grads, segment))) return "gradient of " + segment.name;
+  for (const Segment& segment : store().segments())
+    if (!all_finite(store().view(store().grads, segment))) return "gradient of " + segment.name;
   return "the gradient norm";
 }
 
 void TrainingStep::swap_average() {
   if (!average_) return;
-  const Tensor weights = kept(store_->master);
-  store_->master.copy_from(average_->average());
+  const Tensor weights = kept(store().master);
+  store().master.copy_from(average_->average());
   average_->average().copy_from(weights);
-  weights_changed();
+  lanes_.weights_changed();
 }
 
 std::vector<PlanStats> TrainingStep::plan_stats() const {
-  if (switches_.fold) return folded_->stats();
-  std::vector<PlanStats> stats = pass_->stats();
+  if (folded_) return folded_->stats();
+  std::vector<PlanStats> stats;
+  if (pass_) stats = pass_->stats();
   for (const PlanStats& s : update_->stats()) stats.push_back(s);
   return stats;
 }

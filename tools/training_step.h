@@ -6,12 +6,11 @@
 
 #include "core/parameter_store.h"
 #include "core/plan.h"
-#include "kernels/augment_images/augment_images.h"
-#include "nn/network.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
 #include "tools/config.h"
-#include "tools/data_loader.h"
+#include "tools/lane_engine.h"
+#include "tools/lane_pass.h"
 #include "tools/lane_sum.h"
 
 namespace tern {
@@ -39,18 +38,13 @@ struct StepOutcome {
 /// The model, the optimizer and one training step over lanes (D5): forward and backward lane by lane or folded, the
 /// gradients of lanes summed in the canonical tree, then norm, clip, optimizers, running statistics, weight average.
 ///
-/// With precision fp16 or bf16 the pass computes in 16 bits on rounded weights, with statistics, loss and optimizer in
-/// f32. fp16 scales the loss by a factor that is lowered when gradients overflow (that step is skipped) and raised when
-/// they have not for a while. Ref: Micikevicius et al. 2018, arXiv:1710.03740.
+/// With precision fp16 the loss is scaled by a factor that is lowered when gradients overflow (that step is skipped)
+/// and raised when they have not for a while. Ref: Micikevicius et al. 2018, arXiv:1710.03740.
 class TrainingStep {
  public:
   TrainingStep(Context& context, const Config& config, data::PictureShape pictures, int64_t classes,
-               int64_t steps_per_epoch, StepSwitches switches = {});
+               int64_t steps_per_epoch, StepSwitches switches = {}, LaneEngine* engine = nullptr);
   ~TrainingStep();
-
-  /// Keeps a data set in the device's memory: batches from then on need no pixels, pictures are looked up and changed
-  /// on the device, to the same bytes as the loader's. Before the first step.
-  void make_resident(const data::Dataset& data, std::span<const data::Augment> augment);
 
   /// Takes a step. On a GPU it is only queued: its outcome comes with a later take_outcomes().
   void run(const data::Batch& batch);
@@ -65,10 +59,12 @@ class TrainingStep {
   /// Of the first group in the last step.
   double learning_rate() const { return learning_rate_; }
   /// To be called when the parameters were written from outside: loaded, or exchanged for their average.
-  void weights_changed();
+  void weights_changed() { lanes_.weights_changed(); }
 
-  nn::Network& network() { return *network_; }
-  ParameterStore& store() { return *store_; }
+  LanePass& lanes() { return lanes_; }
+  nn::Network& network() { return lanes_.network(); }
+  ParameterStore& store() { return lanes_.store(); }
+  const ParameterStore& store() const { return lanes_.store(); }
   const std::shared_ptr<Arena>& arena() const { return arena_; }
   /// What optimizers and the weight average carry, as flat tensors: "optimizer.0.exp_avg", "ema".
   std::vector<StateTensor> state() const;
@@ -76,8 +72,6 @@ class TrainingStep {
   std::string bad_parameter() const;
   /// Names the first tensor that is not finite after a step that was not: a parameter, the loss, or a gradient.
   std::string first_bad_tensor(const StepOutcome& outcome) const;
-  /// What an evaluation of the network computes in and with.
-  DType pass_dtype() const { return pass_dtype_; }
   /// Exchanges weights and their average, for an evaluation of the average; a second call changes back.
   void swap_average();
   bool has_average() const { return average_.has_value(); }
@@ -92,29 +86,23 @@ class TrainingStep {
     Tensor lr;                 ///< f64 [1]
   };
   void make_groups(const Config& config, int64_t steps_per_epoch);
-  struct Pass;
   struct Pending;
-  struct Resident {
-    Tensor images, labels;  ///< u8 [D,H,W,C], i64 [D]
-    AugmentImages augment;
-  };
-  Pass forward_backward(std::span<const Tensor> in);
   std::vector<Tensor> update(const Tensor& loss_bad);
   void compile_steps();
-  std::vector<Tensor> inputs_of(const data::Batch& batch, int64_t first, int64_t rows);
   void run_folded(const data::Batch& batch, Pending& pending);
   void run_lanes(const data::Batch& batch, Pending& pending);
+  void run_engine(const data::Batch& batch, Pending& pending);
+  void finish_lanes(const Tensor& loss_bad, std::span<const Tensor> statistics, Pending& pending);
   void set_rates();
   StepOutcome outcome_of(const Pending& pending) const;
 
   Context& context_;
   Config config_;
   StepSwitches switches_;
-  data::PictureShape pictures_;
-  std::unique_ptr<nn::Network> network_;
-  DType pass_dtype_ = DType::f32;
-  std::unique_ptr<ParameterStore> store_;
-  Tensor pass_grads_;            // f32 [P]: what one forward_backward leaves
+  LaneEngine* engine_;
+  LanePass lanes_;
+  std::vector<int64_t> statistics_sizes_;  // with an engine
+  Tensor pass_grads_;            // f32 [P]: of one lane, where they are computed one after another
   Tensor loss_scale_, good_steps_;  // f32 [1], i64 [1] of fp16's dynamic scale; undefined otherwise
   Tensor stopped_;               // f32 [1], not 0: a step was not finite and nothing may change; undefined on the CPU
   std::vector<Group> groups_;
@@ -123,7 +111,6 @@ class TrainingStep {
   std::optional<CompiledStep> folded_;         // a whole step
   std::optional<CompiledStep> pass_, update_;  // its parts, for lanes one after another
   std::optional<LaneSum> lane_sum_;
-  std::optional<Resident> resident_;
   std::vector<Pending> pending_;
   double learning_rate_ = 0;
   int64_t steps_ = 0;

@@ -1,0 +1,39 @@
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "core/tensor.h"
+#include "tools/data_loader.h"
+
+namespace tern {
+
+class LanePass;
+
+/// What the pass over a node of the canonical tree gave besides its gradient.
+struct NodeReport {
+  int first = 0, count = 0;    ///< lanes [first, first + count)
+  std::vector<float> numbers;  ///< LanePass::Result::list(), one after the other
+};
+
+/// The lanes of one step.
+struct LaneResults {
+  int64_t epoch = 0, step = 0;  ///< step in the epoch
+  int64_t pictures = 0;
+  std::vector<NodeReport> nodes;  ///< in the order of lanes; together all of the step's
+};
+
+/// Computes the lanes of steps outside this process, or in part: workers of a parameter server, ranks of MPI or NCCL.
+class LaneEngine {
+ public:
+  virtual ~LaneEngine() = default;
+
+  /// Computes the lanes of `batch` with the parameters of `pass` as they are, the loss multiplied by `loss_scale` (f32
+  /// [1], or undefined: 1). Leaves the sum of the lanes' gradients, added in the canonical tree (core/lanes.h), in
+  /// `gradient`, f32 [P]. An engine that does not keep steps in order gives the results of another step of the epoch.
+  virtual LaneResults run(LanePass& pass, const data::Batch& batch, const Tensor& loss_scale, const Tensor& gradient) = 0;
+
+  /// The step was taken: `pass` holds the parameters after it.
+  virtual void updated(LanePass&) {}
+};
+
+}  // namespace tern
