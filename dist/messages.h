@@ -13,6 +13,15 @@ namespace tern::dist {
 
 using Digest = std::array<std::byte, 16>;  ///< XXH3, 128 bits: finds accidents, not forgers, whom TLS keeps out
 
+/// When the parameters move. bsp: after each step, exactly as one process would. asp, ssp: each result by itself, as it
+/// comes. epoch: once an epoch, by the gradients of all its steps.
+enum class Mode : uint8_t { bsp, asp, ssp, epoch };
+inline constexpr int kModes = 4;
+std::string_view name_of(Mode mode);
+
+/// A result (GRAD) is its body cut into pieces; in front of the first stand the body's digest and its length as u64.
+inline constexpr size_t kResultPrefix = sizeof(Digest) + 8;
+
 struct Hello {
   uint8_t oldest_major = kMajor, newest_major = kMajor;  ///< versions that the worker speaks
   std::string name;          ///< for people; 1 to 64 bytes
@@ -29,7 +38,7 @@ struct Welcome {
   uint32_t heartbeat_ms = 1000;
   uint32_t lanes = 0, micro_batch = 0;
   Wire wire = Wire::f32;
-  uint8_t mode = 0;            ///< dist/server_core.h, Mode
+  Mode mode = Mode::bsp;
   uint64_t parameters = 0;     ///< floats in the flat arena
   uint64_t statistics = 0;     ///< floats of BatchNorm statistics a lane
   Digest model = {};           ///< of names, shapes and places of the parameters
@@ -37,7 +46,7 @@ struct Welcome {
   std::string config;          ///< JSON, whole; at most 256 KiB
 };
 
-enum class WorkerState : uint8_t { preparing, ready, leaving };
+enum class WorkerState : uint8_t { preparing, ready /* and idle */, computing, leaving };
 
 /// The worker's; the server's is empty.
 struct Heartbeat {

@@ -1,0 +1,170 @@
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "dist/lane_tree.h"
+#include "dist/messages.h"
+#include "dist/transport.h"
+
+/// The server's side of the protocol without sockets, threads or clocks: events with their time go in, frames to send and
+/// results come out. tests/ run it on a simulated network; dist/server.h runs it on a real one. Ref: docs/distributed.md.
+namespace tern::dist {
+
+using Millis = int64_t;  ///< on any steady clock
+
+struct ServerOptions {
+  uint64_t run_epoch = 1;
+  Welcome terms;                ///< what every worker is told; `worker` is set for each
+  std::string device_class;     ///< that workers must have; empty: any, and in exact modes the first one's from then on
+  bool one_device_class = true;
+  Millis handshake = 5000;      ///< from connection to HELLO
+  Millis lease = 3000;          ///< a worker without progress for longer loses its lanes ...
+  double lease_factor = 5;      ///< ... or for this many times what it needs, where that is longer
+  Millis silence = 10000;       ///< a connection that brings no frame for longer is closed
+  double speculate_factor = 2;  ///< a slot that takes so many times as long as expected is given to a second worker
+  size_t max_workers = 1024;
+};
+
+/// A step to be computed by workers.
+struct Task {
+  uint64_t step = 0;  ///< of the whole run, from 0
+  uint32_t epoch = 0, step_in_epoch = 0, steps = 1;
+  int lanes = 0;      ///< that hold pictures
+  int whole_slots = 0;  ///< 1: one worker computes all of it (asp, ssp)
+  float loss_scale = 1;
+  std::function<uint64_t(LaneRange)> result_bytes;  ///< size of a result's body; with top-k the most it may be
+};
+
+/// What a worker computed for a node: the bytes that tools/lane_body.h reads.
+struct SlotResult {
+  LaneRange range;
+  std::shared_ptr<std::vector<std::byte>> body;
+  Digest digest = {};
+  uint32_t worker = 0;
+};
+struct TaskResult {
+  Task task;
+  std::vector<SlotResult> slots;  ///< in the order of lanes
+};
+
+/// Something that people or counters should hear of.
+struct ServerEvent {
+  enum class Kind { joined, ready, left, lost, lapsed, recovered, reassigned, speculated, refused, alarm };
+  Kind kind;
+  uint32_t worker = 0;
+  std::string text;
+};
+std::string_view name_of(ServerEvent::Kind kind);
+
+struct ServerAction {
+  ConnectionId connection = 0;
+  std::vector<Outgoing> frames;
+  bool close = false;  ///< after the frames
+};
+
+/// A row of the workers' table.
+struct WorkerStatus {
+  uint32_t id = 0;
+  std::string name, peer, device_class;
+  std::string state;  ///< preparing, ready, computing, lapsed, leaving
+  uint64_t step = 0;
+  int lanes = 0;      ///< that it is computing
+  uint64_t lanes_done = 0, bytes_in = 0, bytes_out = 0;
+  double lane_seconds = 0;
+  Millis heard = 0;   ///< since its last frame
+};
+
+struct ServerCounters {
+  std::array<uint64_t, kRefusals> refused{};  ///< by Refusal
+  uint64_t joined = 0, left = 0, lost = 0, lapsed = 0, reassigned = 0, speculated = 0;
+  uint64_t results = 0, duplicates = 0, nacked = 0, alarms = 0, steps = 0;
+  uint64_t gradient_bytes = 0, parameter_bytes = 0;  ///< payloads of GRAD and PARAMS
+};
+
+class ServerCore {
+ public:
+  explicit ServerCore(ServerOptions options);
+  ~ServerCore();
+  ServerCore(const ServerCore&) = delete;
+  ServerCore& operator=(const ServerCore&) = delete;
+
+  // Of the network.
+  void connected(ConnectionId id, const std::string& peer, Millis now);
+  void received(ConnectionId id, Bytes bytes, Millis now);
+  void disconnected(ConnectionId id, const std::string& why, Millis now);
+  void tick(Millis now);
+
+  // Of the training.
+  /// New parameters: `version` updates have been made. Sent to a worker with the next thing that it is to compute.
+  void publish(uint64_t version, std::shared_ptr<const std::vector<std::byte>> parameters);
+  /// Steps grow; several may be open at a time. Waits for a first ready worker where there is none.
+  void begin(Task task, Millis now);
+  /// The result of `step` was used: everybody is told.
+  void committed(uint64_t step, const Digest& parameters, Millis now);
+  /// Training ends: workers are sent home, newcomers turned away.
+  void drain(Drain::Reason reason, Millis now);
+
+  std::vector<ServerAction> take_actions();
+  std::vector<TaskResult> take_results();
+  std::vector<ServerEvent> take_events();
+
+  int ready_workers() const;
+  int connections() const { return static_cast<int>(peers_.size()); }
+  std::vector<WorkerStatus> workers(Millis now) const;
+  const ServerCounters& counters() const { return counters_; }
+
+ private:
+  struct Peer;
+  struct Slot;
+  struct OpenTask;
+  using PeerPtr = std::unique_ptr<Peer>;
+
+  bool on_frame(Peer& peer, const FrameHeader& header, Bytes payload, Millis now);
+  bool on_hello(Peer& peer, Bytes payload, Millis now);
+  bool on_heartbeat(Peer& peer, const FrameHeader& header, Bytes payload, Millis now);
+  bool on_grad(Peer& peer, const FrameHeader& header, Bytes payload, Millis now);
+  bool start_result(Peer& peer, const FrameHeader& header, Bytes payload, Millis now);
+  bool finish_result(Peer& peer, Millis now);
+  bool admit(Peer& peer, const Heartbeat& beat, Millis now);
+
+  void send(Peer& peer, FrameType type, std::vector<std::byte> payload = {}, uint64_t step = 0, uint16_t slot = 0);
+  void send_parameters(Peer& peer);
+  bool refuse(Peer& peer, Refusal why, const std::string& text);
+  void nack(Peer& peer, const FrameHeader& header, Nack::Reason reason);
+  void remove(ConnectionId id, const std::string& why, ServerEvent::Kind kind, Millis now);
+  void event(ServerEvent::Kind kind, const Peer& peer, const std::string& text);
+
+  void schedule(Millis now);
+  void cut(OpenTask& task);
+  void assign(Peer& peer, OpenTask& task, const std::vector<size_t>& slots, Millis now);
+  void take_away(Peer& peer);
+  void speculate(Millis now);
+  Peer* idlest();
+  Millis lease_of(const Peer& peer) const;
+  void say_goodbye(Peer& peer);
+
+  ServerOptions options_;
+  std::map<ConnectionId, PeerPtr> peers_;
+  std::map<uint64_t, OpenTask> open_;  // by step
+  struct Past {
+    std::vector<std::pair<LaneRange, Digest>> slots;
+  };
+  std::map<uint64_t, Past> past_;  // the last few steps, for results that come twice
+  std::shared_ptr<const std::vector<std::byte>> parameters_;
+  uint64_t version_ = 0;
+  uint32_t next_worker_ = 1;
+  std::optional<Drain::Reason> draining_;
+  std::vector<ServerAction> actions_;
+  std::vector<TaskResult> results_;
+  std::vector<ServerEvent> events_;
+  ServerCounters counters_;
+};
+
+}  // namespace tern::dist

@@ -1,0 +1,50 @@
+#pragma once
+#include "dist/server_core.h"
+
+/// The records of ServerCore; for its own sources only.
+namespace tern::dist {
+
+struct ServerCore::Slot {
+  LaneRange range;
+  std::set<ConnectionId> owners;  // who computes it
+  Millis since = 0;               // of the last assignment
+  std::optional<SlotResult> result;
+};
+
+struct ServerCore::OpenTask {
+  Task task;
+  std::vector<Slot> slots;  // empty until there is a worker
+};
+
+struct ServerCore::Peer {
+  enum class State { connected, preparing, ready, lapsed, leaving, closing };
+  ConnectionId connection = 0;
+  std::string peer;  // address
+  State state = State::connected;
+  uint32_t id = 0;
+  Hello hello;
+  FrameDecoder decoder;
+  uint64_t received_seq = 0, sent_seq = 0;
+  Millis opened = 0, heard = 0, beat_sent = 0;
+  Millis progress = 0;  // when it last showed that it computes
+  uint64_t lanes_done = 0;
+  double lane_seconds = 0;
+  std::set<std::pair<uint64_t, size_t>> owned;  // (step, slot) without result
+  std::optional<uint64_t> version;              // of the parameters it was sent
+  struct Assembly {
+    uint64_t step = 0;
+    uint16_t slot = 0;
+    uint16_t pieces = 0;
+    Digest digest = {};
+    uint64_t total = 0;
+    bool refused = false;  // its pieces are passed over
+    std::shared_ptr<std::vector<std::byte>> body;
+  };
+  std::optional<Assembly> assembly;
+  uint64_t bytes_in = 0, bytes_out = 0;
+
+  int lanes_owned(const std::map<uint64_t, OpenTask>& open) const;
+  bool computes() const { return state == State::ready; }
+};
+
+}  // namespace tern::dist

@@ -1,0 +1,238 @@
+#include <algorithm>
+#include <cstring>
+
+#include "dist/server_peer.h"
+
+/// Steps on the server: who computes which lanes, and what comes back.
+namespace tern::dist {
+namespace {
+
+constexpr size_t kRemembered = 256;  // past steps
+
+std::string text_of(LaneRange range) {
+  return range.count == 1 ? "lane " + std::to_string(range.first)
+                          : "lanes " + std::to_string(range.first) + " to " + std::to_string(range.end() - 1);
+}
+
+}  // namespace
+
+// ---- results
+
+bool ServerCore::on_grad(Peer& peer, const FrameHeader& header, Bytes payload, Millis now) {
+  counters_.gradient_bytes += payload.size();
+  auto& assembly = peer.assembly;
+  if (header.piece == 0) {
+    if (assembly) return refuse(peer, Refusal::malformed, "a result begins before the one in front of it ends");
+    if (!start_result(peer, header, payload, now)) return false;
+    payload = payload.subspan(std::min(payload.size(), kResultPrefix));
+  } else if (!assembly || assembly->step != header.step || assembly->slot != header.slot || assembly->pieces != header.piece) {
+    return refuse(peer, Refusal::malformed, "a piece of a result is out of order");
+  }
+  ++assembly->pieces;
+  const bool last = (header.flags & kLastPiece) != 0;
+  if (!assembly->refused) {
+    if (assembly->body->size() + payload.size() > assembly->total) return refuse(peer, Refusal::oversized, "a result is longer than it said");
+    assembly->body->insert(assembly->body->end(), payload.begin(), payload.end());
+    if (last) return finish_result(peer, now);
+  } else if (last) {
+    assembly.reset();
+  }
+  return true;
+}
+
+/// Decides on a result by its first piece: take it, pass it over, or refuse the worker.
+bool ServerCore::start_result(Peer& peer, const FrameHeader& header, Bytes payload, Millis) {
+  if (payload.size() < kResultPrefix) return refuse(peer, Refusal::malformed, "a result's first piece is too short");
+  Peer::Assembly& assembly = peer.assembly.emplace();
+  assembly.step = header.step;
+  assembly.slot = header.slot;
+  std::memcpy(assembly.digest.data(), payload.data(), sizeof(Digest));
+  for (size_t i = 0; i < 8; ++i) assembly.total |= static_cast<uint64_t>(payload[sizeof(Digest) + i]) << (8 * i);
+  assembly.refused = true;  // until it is wanted
+  const auto seen_before = [&](const Digest& first) {
+    if (first == assembly.digest) {
+      ++counters_.duplicates;
+      send(peer, FrameType::grad_ack, {}, header.step, header.slot);
+      return true;
+    }
+    ++counters_.alarms;
+    event(ServerEvent::Kind::alarm, peer, "a second result for step " + std::to_string(header.step) + " differs from the first: " + hex(assembly.digest) + " and " + hex(first));
+    return refuse(peer, Refusal::conflict, "another result for this slot was different");
+  };
+  if (header.run_epoch != options_.run_epoch) {
+    nack(peer, header, Nack::Reason::stale_run);
+    return true;
+  }
+  const auto task = open_.find(header.step);
+  if (task == open_.end() || header.slot >= task->second.slots.size()) {
+    const auto past = past_.find(header.step);
+    if (past != past_.end() && header.slot < past->second.slots.size()) return seen_before(past->second.slots[header.slot].second);
+    nack(peer, header, Nack::Reason::late);
+    return true;
+  }
+  const Slot& slot = task->second.slots[header.slot];
+  if (slot.result) return seen_before(slot.result->digest);
+  if (!slot.owners.contains(peer.connection)) {
+    nack(peer, header, Nack::Reason::not_assigned);
+    return true;
+  }
+  const uint64_t wanted = task->second.task.result_bytes(slot.range);
+  const bool fits = options_.terms.wire == Wire::top_k ? assembly.total <= wanted : assembly.total == wanted;
+  if (!fits)
+    return refuse(peer, Refusal::oversized, "a result of " + std::to_string(assembly.total) + " bytes, wanted " + std::to_string(wanted));
+  assembly.refused = false;
+  assembly.body = std::make_shared<std::vector<std::byte>>();
+  assembly.body->reserve(assembly.total);
+  return true;
+}
+
+bool ServerCore::finish_result(Peer& peer, Millis now) {
+  const Peer::Assembly assembly = std::move(*peer.assembly);
+  peer.assembly.reset();
+  if (assembly.body->size() != assembly.total) return refuse(peer, Refusal::malformed, "a result is shorter than it said");
+  if (digest_of(*assembly.body) != assembly.digest) return refuse(peer, Refusal::bad_checksum, "a result's digest is not that of its bytes");
+  const auto found = open_.find(assembly.step);
+  if (found == open_.end() || found->second.slots[assembly.slot].result) {  // another worker was first
+    ++counters_.duplicates;
+    send(peer, FrameType::grad_ack, {}, assembly.step, assembly.slot);
+    return true;
+  }
+  OpenTask& task = found->second;
+  Slot& slot = task.slots[assembly.slot];
+  slot.result = SlotResult{slot.range, assembly.body, assembly.digest, peer.id};
+  ++counters_.results;
+  for (const ConnectionId owner : slot.owners) peers_.at(owner)->owned.erase({assembly.step, assembly.slot});
+  slot.owners.clear();
+  peer.progress = now;
+  send(peer, FrameType::grad_ack, {}, assembly.step, assembly.slot);
+  if (std::ranges::all_of(task.slots, [](const Slot& s) { return s.result.has_value(); })) {
+    TaskResult result{task.task, {}};
+    Past past;
+    for (Slot& s : task.slots) {
+      past.slots.emplace_back(s.range, s.result->digest);
+      result.slots.push_back(std::move(*s.result));
+    }
+    std::ranges::sort(result.slots, {}, [](const SlotResult& s) { return s.range.first; });
+    past_[assembly.step] = std::move(past);
+    if (past_.size() > kRemembered) past_.erase(past_.begin());
+    open_.erase(found);
+    results_.push_back(std::move(result));
+    ++counters_.steps;
+  }
+  if (peer.state == Peer::State::leaving && peer.owned.empty()) say_goodbye(peer);
+  return true;
+}
+
+// ---- training
+
+void ServerCore::publish(uint64_t version, std::shared_ptr<const std::vector<std::byte>> parameters) {
+  version_ = version;
+  parameters_ = std::move(parameters);
+}
+
+void ServerCore::begin(Task task, Millis now) {
+  const uint64_t step = task.step;
+  open_[step].task = std::move(task);
+  schedule(now);
+}
+
+void ServerCore::committed(uint64_t step, const Digest& parameters, Millis) {
+  for (auto& [id, peer] : peers_)
+    if (peer->state == Peer::State::ready || peer->state == Peer::State::lapsed) send(*peer, FrameType::commit, encode(Commit{parameters}), step);
+}
+
+void ServerCore::drain(Drain::Reason reason, Millis) {
+  draining_ = reason;
+  open_.clear();
+  for (auto& [id, peer] : peers_) {
+    peer->owned.clear();
+    if (peer->state == Peer::State::closing) continue;
+    if (peer->id == 0) {
+      refuse(*peer, Refusal::stopping, "the training has ended");
+    } else {
+      send(*peer, FrameType::drain, encode(Drain{reason}));
+      say_goodbye(*peer);
+    }
+  }
+}
+
+/// Cuts a task into slots for the workers that are ready.
+void ServerCore::cut(OpenTask& task) {
+  const int parties = task.task.whole_slots ? 1 : std::min(task.task.lanes, std::max(1, ready_workers()));
+  for (const LaneRange share : share_lanes(task.task.lanes, parties))
+    for (const LaneRange node : canonical_nodes(task.task.lanes, share)) task.slots.push_back({node, {}, 0, std::nullopt});
+}
+
+/// Gives every slot that nobody computes to a worker.
+void ServerCore::schedule(Millis now) {
+  if (ready_workers() == 0) return;
+  for (auto& [step, task] : open_) {
+    const bool fresh = task.slots.empty();
+    if (fresh) cut(task);
+    std::vector<Peer*> ready;
+    for (auto& [id, peer] : peers_)
+      if (peer->computes()) ready.push_back(peer.get());
+    std::map<Peer*, std::vector<size_t>> given;
+    for (size_t i = 0; i < task.slots.size(); ++i) {
+      Slot& slot = task.slots[i];
+      if (slot.result || !slot.owners.empty()) continue;
+      Peer* least = *std::ranges::min_element(ready, {}, [&](Peer* p) { return p->lanes_owned(open_); });
+      slot.owners.insert(least->connection);
+      least->owned.insert({step, i});
+      given[least].push_back(i);
+      if (!fresh) {
+        ++counters_.reassigned;
+        event(ServerEvent::Kind::reassigned, *least, "takes over " + text_of(slot.range) + " of step " + std::to_string(step));
+      }
+    }
+    for (Peer* peer : ready)
+      if (const auto it = given.find(peer); it != given.end()) assign(*peer, task, it->second, now);
+  }
+}
+
+void ServerCore::assign(Peer& peer, OpenTask& task, const std::vector<size_t>& slots, Millis now) {
+  Assign message{.version = version_, .epoch = task.task.epoch, .step_in_epoch = task.task.step_in_epoch, .steps = task.task.steps,
+                 .loss_scale = task.task.loss_scale, .slots = {}};
+  for (const size_t i : slots) {
+    Slot& slot = task.slots[i];
+    slot.since = now;
+    message.slots.push_back({static_cast<uint16_t>(i), static_cast<uint16_t>(slot.range.first), static_cast<uint16_t>(slot.range.count)});
+  }
+  if (peer.owned.size() == slots.size()) peer.progress = now;  // it was idle
+  send(peer, FrameType::assign, encode(message), task.task.step);
+  send_parameters(peer);
+}
+
+/// The peer computes nothing any more: its slots are free, unless a second worker has them.
+void ServerCore::take_away(Peer& peer) {
+  for (const auto& [step, index] : peer.owned) open_.at(step).slots[index].owners.erase(peer.connection);
+  peer.owned.clear();
+}
+
+/// Idle workers double what takes too long: the first result counts, and both are the same.
+void ServerCore::speculate(Millis now) {
+  for (auto& [step, task] : open_)
+    for (size_t i = 0; i < task.slots.size(); ++i) {
+      Slot& slot = task.slots[i];
+      if (slot.result || slot.owners.size() != 1) continue;
+      Peer* idle = idlest();
+      if (!idle) return;
+      const Peer& owner = *peers_.at(*slot.owners.begin());
+      const double expected = 1000 * std::max(idle->lane_seconds, 0.001) * slot.range.count;
+      if (idle->lane_seconds <= 0 || static_cast<double>(now - slot.since) < options_.speculate_factor * expected + 500) continue;
+      ++counters_.speculated;
+      event(ServerEvent::Kind::speculated, *idle, "also computes " + text_of(slot.range) + " of step " + std::to_string(step) + ", for which worker " + std::to_string(owner.id) + " takes long");
+      slot.owners.insert(idle->connection);
+      idle->owned.insert({step, i});
+      assign(*idle, task, {i}, now);
+    }
+}
+
+/// A ready worker with nothing to do.
+ServerCore::Peer* ServerCore::idlest() {
+  for (auto& [id, peer] : peers_)
+    if (peer->computes() && peer->owned.empty()) return peer.get();
+  return nullptr;
+}
+
+}  // namespace tern::dist

@@ -1,0 +1,247 @@
+#include "dist/worker_core.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace tern::dist {
+
+WorkerCore::WorkerCore(WorkerOptions options) : options_(std::move(options)) {}
+
+// ---- the connection
+
+void WorkerCore::connected(Millis now) {
+  online_ = true;
+  welcomed_ = false;
+  decoder_ = FrameDecoder();
+  received_seq_ = sent_seq_ = 0;
+  heard_ = beat_sent_ = now;
+  frames_.clear();
+  close_ = false;
+  send(FrameType::hello, encode(options_.hello));
+}
+
+/// What was assigned on a connection is void when it ends: the server gives it to others.
+void WorkerCore::disconnected(Millis) {
+  online_ = false;
+  queue_.clear();
+  computing_.reset();
+  parameters_.reset();
+  frames_.clear();
+}
+
+void WorkerCore::received(Bytes bytes, Millis now) {
+  if (!online_ || close_) return;
+  const Refusal fault = decoder_.feed(bytes, [&](const FrameHeader& header, Bytes payload) { return on_frame(header, payload, now) && !close_; });
+  if (fault != Refusal::none && !close_) fail(fault, "what came from the server is no frame of tern");
+}
+
+void WorkerCore::tick(Millis now) {
+  if (!online_ || close_) return;
+  if (now - heard_ > options_.silence) {
+    notes_.push_back("nothing heard from the server for " + std::to_string(now - heard_) + " ms: connecting anew");
+    close_ = true;
+    return;
+  }
+  if (welcomed_ && now - beat_sent_ >= terms_->heartbeat_ms) beat(now);
+}
+
+void WorkerCore::beat(Millis now) {
+  beat_sent_ = now;
+  Heartbeat message;
+  message.state = leaving_ ? WorkerState::leaving : !digests_ ? WorkerState::preparing : computing_ ? WorkerState::computing : WorkerState::ready;
+  message.lanes_done = lanes_done_;
+  message.lane_seconds = static_cast<float>(lane_seconds_);
+  if (digests_) std::tie(message.model, message.data) = *digests_;
+  send(FrameType::heartbeat, encode(message));
+}
+
+// ---- frames
+
+bool WorkerCore::on_frame(const FrameHeader& header, Bytes payload, Millis now) {
+  if (header.seq < received_seq_) return true;  // brought twice by the network
+  if (header.seq > received_seq_) return fail(Refusal::malformed, "frames are missing");
+  ++received_seq_;
+  heard_ = now;
+  if (header.type == FrameType::error) {
+    const auto error = decode<ErrorMessage>(payload);
+    if (!error) return fail(Refusal::malformed, "ERROR does not parse");
+    notes_.push_back("the server refuses (" + std::string(name_of(error->code)) + "): " + error->text);
+    const auto passing = {Refusal::too_slow, Refusal::too_many, Refusal::malformed, Refusal::bad_checksum, Refusal::bad_magic};
+    if (std::ranges::find(passing, error->code) == passing.end()) refused_ = *error;
+    close_ = true;
+    return false;
+  }
+  if (header.type == FrameType::welcome) return on_welcome(header, payload, now);
+  if (header.type == FrameType::drain) {
+    const auto drain = decode<Drain>(payload);
+    if (!drain) return fail(Refusal::malformed, "DRAIN does not parse");
+    drained_ = drain->reason;
+    return true;
+  }
+  if (header.type == FrameType::bye) {
+    left_ = true;
+    close_ = true;
+    return false;
+  }
+  if (!online() || header.run_epoch != run_epoch_) return fail(Refusal::illegal_type, name_of(header.type) + " before WELCOME, or of another run");
+  switch (header.type) {
+    case FrameType::heartbeat: return true;
+    case FrameType::params: return on_params(header, payload);
+    case FrameType::assign: {
+      const auto assign = decode<Assign>(payload);
+      if (!assign) return fail(Refusal::malformed, "ASSIGN does not parse");
+      for (const SlotRange& slot : assign->slots)
+        if (slot.first + slot.count > static_cast<int>(terms_->lanes)) return fail(Refusal::malformed, "ASSIGN names lanes that are not there");
+      for (const SlotRange& slot : assign->slots) queue_.push_back({*assign, header.step, slot});
+      return true;
+    }
+    case FrameType::commit: {
+      if (!decode<Commit>(payload)) return fail(Refusal::malformed, "COMMIT does not parse");
+      committed_ = std::max(committed_, header.step + 1);
+      if (terms_->mode == Mode::bsp) forget_before(header.step + 1);  // bsp: what is left of it was done by another
+      return true;
+    }
+    case FrameType::rebase: forget_before(header.step); return true;
+    case FrameType::grad_ack: return true;
+    case FrameType::nack:
+      if (!decode<Nack>(payload)) return fail(Refusal::malformed, "NACK does not parse");
+      return true;
+    default: return fail(Refusal::illegal_type, name_of(header.type) + " is not the server's to send");
+  }
+}
+
+bool WorkerCore::on_welcome(const FrameHeader& header, Bytes payload, Millis now) {
+  const auto welcome = decode<Welcome>(payload);
+  if (!welcome) return fail(Refusal::malformed, "WELCOME does not parse");
+  const bool same = terms_ && terms_->config == welcome->config && terms_->model == welcome->model && terms_->data == welcome->data;
+  if (!same) digests_.reset();
+  terms_ = *welcome;
+  welcomed_ = true;
+  run_epoch_ = header.run_epoch;
+  floor_ = 0;
+  beat(now);
+  if (leaving_) send(FrameType::drain, encode(Drain{Drain::Reason::leaving}));
+  return true;
+}
+
+bool WorkerCore::on_params(const FrameHeader& header, Bytes payload) {
+  if (header.piece == 0) {
+    // The buffer of an earlier version may still be computed with.
+    parameters_.emplace(Parameters{header.step, std::make_shared<std::vector<std::byte>>(), 0, false});
+    parameters_->bytes->reserve(terms_->parameters * sizeof(float));
+  }
+  if (!parameters_ || parameters_->whole || parameters_->version != header.step || parameters_->pieces != header.piece)
+    return fail(Refusal::malformed, "a piece of the parameters is out of order");
+  std::vector<std::byte>& bytes = *parameters_->bytes;
+  if (bytes.size() + payload.size() > terms_->parameters * sizeof(float)) return fail(Refusal::oversized, "more parameters than the model has");
+  bytes.insert(bytes.end(), payload.begin(), payload.end());
+  ++parameters_->pieces;
+  if ((header.flags & kLastPiece) == 0) return true;
+  if (bytes.size() != terms_->parameters * sizeof(float)) return fail(Refusal::malformed, "fewer parameters than the model has");
+  parameters_->whole = true;
+  return true;
+}
+
+void WorkerCore::forget_before(uint64_t step) {
+  floor_ = std::max(floor_, step);
+  std::erase_if(queue_, [&](const Assigned& a) { return a.step < floor_; });
+}
+
+void WorkerCore::send(FrameType type, std::vector<std::byte> payload, uint64_t step, uint16_t slot) {
+  auto owned = std::make_shared<std::vector<std::byte>>(std::move(payload));
+  FrameHeader header;
+  header.type = type;
+  header.run_epoch = run_epoch_;
+  header.step = step;
+  header.seq = sent_seq_++;
+  header.worker = terms_ ? terms_->worker : 0;
+  header.slot = slot;
+  frames_.push_back({encode_header(header, *owned), *owned, owned});
+}
+
+/// The server breaks the protocol, or cannot be served. Returns false: nothing more is read.
+bool WorkerCore::fail(Refusal why, const std::string& text) {
+  notes_.push_back("connection closed (" + std::string(name_of(why)) + "): " + text);
+  send(FrameType::error, encode(ErrorMessage{why, text}));
+  close_ = true;
+  return false;
+}
+
+std::vector<Outgoing> WorkerCore::take_frames() { return std::exchange(frames_, {}); }
+
+// ---- computing
+
+void WorkerCore::ready(const Digest& model, const Digest& data, Millis now) {
+  digests_ = {model, data};
+  if (online()) beat(now);
+}
+
+void WorkerCore::refuse(Refusal why, const std::string& text) {
+  refused_ = ErrorMessage{why, text};
+  if (online_) fail(why, text);
+}
+
+std::optional<Work> WorkerCore::next() {
+  if (!online() || close_ || computing_ || queue_.empty() || !parameters_ || !parameters_->whole) return std::nullopt;
+  const Assigned& first = queue_.front();
+  const bool exact = terms_->mode == Mode::bsp || terms_->mode == Mode::epoch;
+  if (first.message.version > parameters_->version) return std::nullopt;  // they are on their way
+  if (exact && first.message.version != parameters_->version) {
+    notes_.push_back("step " + std::to_string(first.step) + " is void: its parameters are gone");
+    queue_.pop_front();
+    return std::nullopt;
+  }
+  Work work{.run_epoch = run_epoch_, .step = first.step, .slot = first.slot.slot, .range = {first.slot.first, first.slot.count},
+            .epoch = first.message.epoch, .step_in_epoch = first.message.step_in_epoch, .steps = first.message.steps,
+            .loss_scale = first.message.loss_scale, .version = parameters_->version, .parameters = parameters_->bytes};
+  computing_ = {work.step, work.slot};
+  queue_.pop_front();
+  return work;
+}
+
+bool WorkerCore::wanted(const Work& work) const {
+  return online() && !close_ && work.run_epoch == run_epoch_ && work.step >= floor_ && computing_ == std::pair{work.step, work.slot};
+}
+
+void WorkerCore::finish(const Work& work, std::shared_ptr<const std::vector<std::byte>> body, double lane_seconds, Millis now) {
+  const bool send_it = wanted(work);
+  computing_.reset();
+  lanes_done_ += static_cast<uint64_t>(work.range.count);
+  lane_seconds_ = lane_seconds_ > 0 ? 0.75 * lane_seconds_ + 0.25 * lane_seconds : lane_seconds;
+  if (!send_it) {
+    if (online()) beat(now);
+    return;
+  }
+  const Bytes all = *body;
+  const Digest digest = digest_of(all);
+  auto first = std::make_shared<std::vector<std::byte>>(digest.begin(), digest.end());
+  for (size_t i = 0; i < 8; ++i) first->push_back(static_cast<std::byte>(all.size() >> (8 * i)));
+  FrameHeader header;
+  header.type = FrameType::grad;
+  header.run_epoch = work.run_epoch;
+  header.step = work.step;
+  header.worker = terms_->worker;
+  header.slot = work.slot;
+  const auto push = [&](Bytes piece, bool last, std::shared_ptr<const void> keep) {
+    header.seq = sent_seq_++;
+    header.flags = last ? kLastPiece : 0;
+    frames_.push_back({encode_header(header, piece), piece, std::move(keep)});
+    ++header.piece;
+  };
+  // The digest goes ahead by itself: the body is cut without being copied.
+  push(*first, false, first);
+  for (size_t at = 0; at < all.size(); at += kMaxPayload) {
+    const Bytes piece = all.subspan(at, std::min(kMaxPayload, all.size() - at));
+    push(piece, at + piece.size() == all.size(), body);
+  }
+  if (now - beat_sent_ >= static_cast<Millis>(terms_->heartbeat_ms) / 2) beat(now);
+}
+
+void WorkerCore::leave(Millis) {
+  if (leaving_) return;
+  leaving_ = true;
+  if (online()) send(FrameType::drain, encode(Drain{Drain::Reason::leaving}));
+}
+
+}  // namespace tern::dist

@@ -1,0 +1,118 @@
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "dist/lane_tree.h"
+#include "dist/messages.h"
+#include "dist/transport.h"
+
+/// A worker's side of the protocol without sockets, threads or clocks, as ServerCore is the server's.
+namespace tern::dist {
+
+using Millis = int64_t;
+
+struct WorkerOptions {
+  Hello hello;
+  Millis silence = 10000;  ///< the server is given up when it brings no frame for longer
+};
+
+/// Something to compute: lanes of a step, with these parameters.
+struct Work {
+  uint64_t run_epoch = 0, step = 0;
+  uint16_t slot = 0;
+  LaneRange range;
+  uint32_t epoch = 0, step_in_epoch = 0, steps = 1;
+  float loss_scale = 1;
+  uint64_t version = 0;
+  std::shared_ptr<const std::vector<std::byte>> parameters;
+};
+
+class WorkerCore {
+ public:
+  explicit WorkerCore(WorkerOptions options);
+
+  // Of the network: one connection at a time.
+  void connected(Millis now);
+  void received(Bytes bytes, Millis now);
+  void disconnected(Millis now);
+  void tick(Millis now);
+
+  // Of the computing thread.
+  /// What the server trains, once it has said so; after reconnecting to another run this changes.
+  const std::optional<Welcome>& terms() const { return terms_; }
+  uint64_t run_epoch() const { return run_epoch_; }
+  /// Network and data are there.
+  void ready(const Digest& model, const Digest& data, Millis now);
+  /// They do not fit: tells the server, and closes.
+  void refuse(Refusal why, const std::string& text);
+  /// The next thing to compute, which stays the caller's until finish().
+  std::optional<Work> next();
+  /// Whether anybody still wants the work.
+  bool wanted(const Work& work) const;
+  /// `body` is sent unless nobody wants it.
+  void finish(const Work& work, std::shared_ptr<const std::vector<std::byte>> body, double lane_seconds, Millis now);
+  /// Finishes what it owes, and goes.
+  void leave(Millis now);
+
+  // What comes out.
+  std::vector<Outgoing> take_frames();
+  bool take_close() { return std::exchange(close_, false); }
+  /// Texts for people: what the server refused, why it ended.
+  std::vector<std::string> take_notes() { return std::exchange(notes_, {}); }
+  /// The training is over, by DRAIN; or the server will never take this worker, by ERROR.
+  std::optional<Drain::Reason> drained() const { return drained_; }
+  const std::optional<ErrorMessage>& refused() const { return refused_; }
+  bool left() const { return left_; }
+  bool online() const { return online_ && welcomed_; }
+  uint64_t committed() const { return committed_; }  ///< steps that are taken, as far as it was told
+  uint64_t lanes_done() const { return lanes_done_; }
+
+ private:
+  bool on_frame(const FrameHeader& header, Bytes payload, Millis now);
+  bool on_welcome(const FrameHeader& header, Bytes payload, Millis now);
+  bool on_params(const FrameHeader& header, Bytes payload);
+  bool fail(Refusal why, const std::string& text);
+  void send(FrameType type, std::vector<std::byte> payload = {}, uint64_t step = 0, uint16_t slot = 0);
+  void beat(Millis now);
+  void forget_before(uint64_t step);
+
+  struct Assigned {
+    Assign message;
+    uint64_t step = 0;
+    SlotRange slot;
+  };
+
+  WorkerOptions options_;
+  FrameDecoder decoder_;
+  bool online_ = false, welcomed_ = false;
+  uint64_t received_seq_ = 0, sent_seq_ = 0;
+  Millis heard_ = 0, beat_sent_ = 0;
+  std::optional<Welcome> terms_;
+  uint64_t run_epoch_ = 0;
+  std::optional<std::pair<Digest, Digest>> digests_;  // model, data
+  std::deque<Assigned> queue_;
+  std::optional<std::pair<uint64_t, uint16_t>> computing_;  // step, slot
+  uint64_t floor_ = 0;  // steps before are void
+  struct Parameters {
+    uint64_t version = 0;
+    std::shared_ptr<std::vector<std::byte>> bytes;
+    uint16_t pieces = 0;
+    bool whole = false;
+  };
+  std::optional<Parameters> parameters_;
+  uint64_t lanes_done_ = 0, committed_ = 0;
+  double lane_seconds_ = 0;
+  bool leaving_ = false, left_ = false, close_ = false;
+  std::optional<Drain::Reason> drained_;
+  std::optional<ErrorMessage> refused_;
+  std::vector<Outgoing> frames_;
+  std::vector<std::string> notes_;
+};
+
+}  // namespace tern::dist
