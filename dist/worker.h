@@ -1,0 +1,67 @@
+#pragma once
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "dist/transport.h"
+#include "dist/worker_core.h"
+
+namespace tern::dist {
+
+/// WorkerCore on a real network: a thread of its own keeps the connection while the computing thread asks for work.
+/// Every function may be called from any thread.
+class Worker final : public ConnectionHandler {
+ public:
+  /// Begins to connect. `note` is told what people should know, on the network thread.
+  Worker(WorkerOptions options, const Address& server, const Security& security, const TransportLimits& limits,
+         std::function<void(const std::string&)> note);
+  ~Worker() override;
+
+  /// What to do next. Exactly one of its members says something.
+  struct Next {
+    std::optional<Work> work;
+    bool new_terms = false;  ///< terms() are there, or changed: ready() or refuse() is due
+    std::optional<Drain::Reason> drained;   ///< the training is over
+    std::optional<ErrorMessage> refused;    ///< the server will not have this worker
+    bool left = false;       ///< after leave()
+    std::optional<std::chrono::milliseconds> offline;  ///< there has been no server for so long
+  };
+  /// Waits for something to do, at most `patience`; then everything in the answer is empty.
+  Next wait(std::chrono::milliseconds patience);
+
+  Welcome terms() const;
+  void ready(const Digest& model, const Digest& data);
+  void refuse(Refusal why, const std::string& text);
+  bool wanted(const Work& work) const;
+  void finish(const Work& work, std::shared_ptr<const std::vector<std::byte>> body, double lane_seconds);
+  void leave();
+  /// Ends the connection after what is queued is sent. Called once.
+  void stop();
+  uint64_t committed() const;
+  uint64_t lanes_done() const;
+  const TransportCounters& transport_counters() const { return transport_->counters(); }
+
+ private:
+  void connected(ConnectionId id, const std::string& peer) override;
+  void received(ConnectionId id, Bytes bytes) override;
+  void disconnected(ConnectionId id, const std::string& why) override;
+  void tick() override;
+  void flush();
+  void flush_soon();
+
+  mutable std::mutex mutex_;
+  std::condition_variable news_;
+  WorkerCore core_;
+  ConnectionId connection_ = 0;
+  std::optional<Welcome> seen_terms_;
+  Millis online_at_;
+  std::string last_failure_;
+  std::function<void(const std::string&)> note_;
+  std::unique_ptr<Transport> transport_;  // last: its thread uses the others
+};
+
+}  // namespace tern::dist
