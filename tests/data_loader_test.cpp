@@ -12,7 +12,7 @@ using testing::CountingDataset;
 
 const std::vector<Augment> kAugment = {Crop{2, PadMode::zero}, Flip{}, Cutout{2, {9, 9, 9}}};
 
-LoaderOptions small() { return {.micro_batch = 4, .lanes = 3, .threads = 1, .prefetch = 2, .seed = 11}; }
+LoaderOptions small() { return {{.micro_batch = 4, .lanes = 3, .seed = 11}, 1, 2}; }
 
 std::vector<Batch> epoch_of(Loader& loader, int64_t epoch, int64_t step = 0) {
   std::vector<Batch> batches;

@@ -8,36 +8,13 @@
 #include <thread>
 #include <vector>
 
-#include "tools/augment.h"
-#include "tools/data_set.h"
+#include "tools/step_reader.h"
 
 namespace tern::data {
 
-struct LoaderOptions {
-  int micro_batch = 32;  ///< pictures a lane
-  int lanes = 4;         ///< lanes a step
-  int threads = 1;       ///< loader threads; 0 reads in the caller's thread
-  int prefetch = 4;      ///< batches that may be ready ahead of the one in use
-  uint64_t seed = 42;
-  bool shuffle = true;     ///< a fresh keyed permutation every epoch; otherwise the data set's own order
-  bool drop_last = false;  ///< leave out the last, smaller batch of an epoch
-  bool pixels = true;      ///< false: batches name their pictures only, images and labels stay empty
-  std::vector<Augment> augment = {};
-};
-
-/// The pictures of one step: lane l holds rows l*micro_batch .. l*micro_batch + lane_size(l) - 1.
-struct Batch {
-  int64_t epoch = 0;
-  int64_t step = 0;  ///< in the epoch
-  int micro_batch = 0;
-  std::vector<uint8_t> images;   ///< [N,H,W,C]
-  std::vector<int64_t> labels;   ///< [N]
-  std::vector<int64_t> indices;  ///< [N]: which pictures of the data set these are
-
-  int64_t size() const { return static_cast<int64_t>(indices.size()); }
-  /// Lanes that hold a picture: fewer than asked for in a ragged last step.
-  int lanes() const { return static_cast<int>((size() + micro_batch - 1) / micro_batch); }
-  int lane_size(int lane) const;
+struct LoaderOptions : StepOptions {
+  int threads = 1;   ///< loader threads; 0 reads in the caller's thread
+  int prefetch = 4;  ///< batches that may be ready ahead of the one in use
 };
 
 /// Reads a data set in batches ahead of its consumer. What a batch holds depends on the data set, the options other
@@ -53,7 +30,7 @@ class Loader {
   Loader& operator=(const Loader&) = delete;
 
   const LoaderOptions& options() const { return options_; }
-  int64_t steps_per_epoch() const { return steps_; }
+  int64_t steps_per_epoch() const { return reader_.steps_per_epoch(); }
 
   /// Begins an epoch at one of its steps (0..steps_per_epoch()), giving up what was under way. The last batch returned
   /// is void afterwards. Throws ConfigError for a step out of range.
@@ -74,17 +51,11 @@ class Loader {
   };
 
   void work();
-  void fill(Slot& slot, int64_t step, std::vector<uint8_t>& scratch) const;
   void fill_guarded(Slot& slot, int64_t step, std::vector<uint8_t>& scratch) const;
   Slot& slot_of(int64_t step) { return slots_[static_cast<size_t>(step) % slots_.size()]; }
 
-  const DatasetPtr data_;
   const LoaderOptions options_;
-  int64_t steps_ = 0;
-
-  // Written by start while no thread fills, read by the threads without the mutex.
-  int64_t epoch_ = 0;
-  std::vector<uint32_t> order_;
+  StepReader reader_;  // its epoch is set by start while no thread fills; the threads read without the mutex
 
   std::mutex mutex_;
   std::condition_variable room_;    ///< there may be a step to fill

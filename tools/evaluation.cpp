@@ -82,7 +82,7 @@ Evaluation evaluate(Context& context, nn::Module& network, const data::DatasetPt
       },
       {.plan = options.plan, .arena = options.arena});
 
-  data::Loader loader(data, {.micro_batch = static_cast<int>(options.batch), .lanes = 1, .threads = options.loader_threads, .shuffle = false});
+  data::Loader loader(data, {{.micro_batch = static_cast<int>(options.batch), .lanes = 1, .shuffle = false}, options.loader_threads});
   loader.start(0);
   Evaluation evaluation{.classes = data->classes(), .predictions = {}};
   const data::PictureShape shape = data->shape();

@@ -30,8 +30,8 @@ std::string format(const char* pattern, auto... values) {
 
 data::LoaderOptions loader_options(const Context& context, const Config& c, const TrainerOptions& options,
                                    const data::Dataset& data) {
-  data::LoaderOptions loader{.micro_batch = c.train.micro_batch, .lanes = c.train.lanes, .threads = c.data.loader_threads,
-                             .prefetch = c.data.prefetch, .seed = c.run.seed, .shuffle = true, .drop_last = c.data.drop_last};
+  data::LoaderOptions loader{{.micro_batch = c.train.micro_batch, .lanes = c.train.lanes, .seed = c.run.seed, .drop_last = c.data.drop_last},
+                             c.data.loader_threads, c.data.prefetch};
   if (!options.overfit) loader.augment = data::augment_steps(c.data);
   // Small data sets live in a GPU's memory; larger ones are fed by the loader's threads.
   constexpr int64_t kMostBytes = int64_t{4} << 30;
