@@ -187,13 +187,13 @@ TEST_CASE("loader: options out of range are refused", "[data]") {
   const auto refused = [&](LoaderOptions options) {
     return testing::message_of<ConfigError>([&] { Loader loader(data, options); });
   };
-  CHECK(testing::contains(refused({.micro_batch = 0}), "micro_batch is 0"));
-  CHECK(testing::contains(refused({.lanes = -1}), "lanes is -1"));
-  CHECK(testing::contains(refused({.threads = -1}), "loader_threads is -1"));
-  CHECK(testing::contains(refused({.prefetch = 0}), "prefetch is 0"));
-  CHECK(testing::contains(refused({.micro_batch = 11, .lanes = 1, .drop_last = true}),
+  CHECK(testing::contains(refused({{.micro_batch = 0}}), "micro_batch is 0"));
+  CHECK(testing::contains(refused({{.lanes = -1}}), "lanes is -1"));
+  CHECK(testing::contains(refused({{}, -1}), "loader_threads is -1"));
+  CHECK(testing::contains(refused({{}, 1, 0}), "prefetch is 0"));
+  CHECK(testing::contains(refused({{.micro_batch = 11, .lanes = 1, .drop_last = true}}),
                           "10 pictures give no batch of 11"));
-  CHECK(testing::contains(refused({.augment = {Crop{4, PadMode::reflect}}}), "crop.pad is 4"));
+  CHECK(testing::contains(refused({{.augment = {Crop{4, PadMode::reflect}}}}), "crop.pad is 4"));
 }
 
 }  // namespace tern::data
