@@ -43,7 +43,7 @@ enum class Refusal : uint16_t {
   bad_magic,         ///< not tern's protocol: pickle bytes, HTTP ...
   bad_version,       ///< no version that both speak
   bad_checksum,
-  oversized,         ///< a payload over 1 MiB, or more than the message can hold
+  oversized,         ///< a payload over 1 MiB, or more than its type can have
   unknown_type,
   illegal_type,      ///< a known type that may not come now
   malformed,         ///< a payload that does not parse
@@ -73,26 +73,36 @@ struct FrameHeader {
 };
 inline constexpr uint8_t kLastPiece = 1;
 
-/// The 48 bytes that precede `payload`: sets length and checksum.
+/// The most bytes that a payload of this type can have: kMaxPayload for PARAMS and GRAD, those of the largest message
+/// (dist/messages.h) for types that carry one, 0 for GRAD_ACK, REBASE and BYE.
+size_t max_payload(FrameType type);
+
+/// The 48 bytes that precede `payload`: sets length and checksum, which is the CRC-32C (core/crc32c.h) of the 44 bytes
+/// before it and the payload. Throws Error when the payload is longer than its type can have.
 std::array<std::byte, kHeaderBytes> encode_header(FrameHeader header, Bytes payload);
 
-/// CRC-32C (Castagnoli) of `bytes`, going on from `crc`. Ref: RFC 3720, appendix B.4.
-uint32_t crc32c(Bytes bytes, uint32_t crc = 0);
-
-/// Cuts a stream of bytes into frames. Holds at most one frame; what is wrong is found as early as the bytes allow:
-/// magic with the first bytes, length before anything is allocated for it.
+/// Cuts a stream of bytes into frames. Holds at most one unfinished frame, and copies none that lies whole in the bytes
+/// that it is fed. What is wrong is found as early as the bytes allow: a wrong magic with the first byte, length before
+/// anything is allocated for it.
 class FrameDecoder {
  public:
+  using OnFrame = std::function<bool(const FrameHeader&, Bytes payload)>;
+
   /// Takes bytes in pieces of any size and calls `on_frame(header, payload)` for each whole frame; the payload is void
-  /// after the call. on_frame returns false to stop reading. Returns what is wrong with the stream, Refusal::none when
-  /// nothing is; after an error or a stop the decoder takes no more bytes.
-  Refusal feed(Bytes bytes, const std::function<bool(const FrameHeader&, Bytes payload)>& on_frame);
+  /// after the call, which must leave the decoder alive. on_frame returns false to stop reading. Returns what is wrong
+  /// with the stream, Refusal::none when nothing is; after an error or a stop (on_frame throwing is one) the decoder
+  /// takes no more bytes.
+  Refusal feed(Bytes bytes, const OnFrame& on_frame);
 
   /// Bytes of an unfinished frame that are held.
   size_t pending() const { return buffer_.size(); }
 
  private:
+  void deliver(Bytes frame, const OnFrame& on_frame);
+  void refuse(Refusal why);
+
   std::vector<std::byte> buffer_;
+  Refusal refusal_ = Refusal::none;
   bool stopped_ = false;
 };
 

@@ -8,7 +8,8 @@
 #include "dist/frame.h"
 
 /// What frames carry, one struct a type. encode() gives the payload; decode() reads it back and gives nothing when it is
-/// not exactly such a message: too short, too long, a text over its bound or not UTF-8, a number out of its range.
+/// not exactly such a message: too short, too long, a text over its bound or not UTF-8, a number out of its range. What
+/// decodes encodes to the same bytes.
 namespace tern::dist {
 
 using Digest = std::array<std::byte, 16>;  ///< XXH3, 128 bits: finds accidents, not forgers, whom TLS keeps out
@@ -24,10 +25,10 @@ inline constexpr size_t kResultPrefix = sizeof(Digest) + 8;
 
 struct Hello {
   uint8_t oldest_major = kMajor, newest_major = kMajor;  ///< versions that the worker speaks
-  std::string name;          ///< for people; 1 to 64 bytes
-  std::string device_class;  ///< "cpu avx512", a GPU's name; at most 128 bytes
+  std::string name;          ///< for people; 1 to 64 bytes without control characters
+  std::string device_class;  ///< "cpu avx512", a GPU's name; at most 128 bytes without control characters
   uint64_t instance = 0;     ///< drawn at start: a reconnecting worker is known by it
-  uint32_t threads = 1;
+  uint32_t threads = 1;  ///< at least 1
 };
 
 /// How gradients travel.
@@ -35,7 +36,7 @@ enum class Wire : uint8_t { f32, f16, top_k };
 
 struct Welcome {
   uint32_t worker = 0;         ///< the id for this connection
-  uint32_t heartbeat_ms = 1000;
+  uint32_t heartbeat_ms = 1000;  ///< at least 1
   uint32_t lanes = 0, micro_batch = 0;
   Wire wire = Wire::f32;
   Mode mode = Mode::bsp;
@@ -52,23 +53,23 @@ enum class WorkerState : uint8_t { preparing, ready /* and idle */, computing, l
 struct Heartbeat {
   WorkerState state = WorkerState::preparing;
   uint64_t lanes_done = 0;   ///< by the computing thread, since HELLO: what shows that it does not hang
-  float lane_seconds = 0;    ///< time of a lane, lately; 0: unknown
+  float lane_seconds = 0;    ///< time of a lane, lately; 0: unknown; finite, not negative
   Digest model = {}, data = {};  ///< what the worker has; checked when it is ready
 };
 
 /// Lanes [first, first + count) of a step, folded into one pass: a node of the canonical tree.
 struct SlotRange {
   uint16_t slot = 0;
-  uint16_t first = 0, count = 0;
+  uint16_t first = 0, count = 0;  ///< count at least 1, first + count at most 65535
 };
 
 struct Assign {
   uint64_t version = 0;  ///< parameters to compute with
   uint32_t epoch = 0;    ///< from 0
   uint32_t step_in_epoch = 0;
-  uint32_t steps = 1;    ///< mode epoch: steps whose gradients are added
-  float loss_scale = 1;
-  std::vector<SlotRange> slots;  ///< 1 to 4096
+  uint32_t steps = 1;    ///< mode epoch: steps whose gradients are added; at least 1
+  float loss_scale = 1;  ///< finite, over 0
+  std::vector<SlotRange> slots;  ///< 1 to 4096, no `slot` twice
 };
 
 struct Nack {
@@ -87,9 +88,10 @@ struct Drain {
 
 struct ErrorMessage {
   Refusal code = Refusal::none;
-  std::string text;  ///< at most 512 bytes
+  std::string text;  ///< at most 512 bytes; encode() cuts it there, or where it is not UTF-8
 };
 
+/// Throws Error, naming the message, when decode() would refuse what is to be encoded.
 std::vector<std::byte> encode(const Hello&);
 std::vector<std::byte> encode(const Welcome&);
 std::vector<std::byte> encode(const Heartbeat&);
@@ -103,9 +105,9 @@ std::vector<std::byte> encode(const ErrorMessage&);
 template <class T>
 std::optional<T> decode(Bytes payload);
 
-/// XXH3-128 of `bytes`. Ref: github.com/Cyan4973/xxHash.
+/// XXH3-128 of `bytes`, in its canonical order. Ref: github.com/Cyan4973/xxHash.
 Digest digest_of(Bytes bytes);
-/// 32 hexadecimal digits.
+/// 32 hexadecimal digits, as `xxhsum -H2` prints them.
 std::string hex(const Digest& digest);
 
 }  // namespace tern::dist
