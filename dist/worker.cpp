@@ -148,6 +148,11 @@ void Worker::finish(const Work& work, std::shared_ptr<const std::vector<std::byt
   flush_soon();
 }
 
+void Worker::progressed() {
+  const std::lock_guard lock(mutex_);
+  core_.progressed();
+}
+
 void Worker::leave() {
   {
     const std::lock_guard lock(mutex_);

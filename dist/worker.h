@@ -38,6 +38,7 @@ class Worker final : public ConnectionHandler {
   void refuse(Refusal why, const std::string& text);
   bool wanted(const Work& work) const;
   void finish(const Work& work, std::shared_ptr<const std::vector<std::byte>> body, double lane_seconds);
+  void progressed();
   void leave();
   /// Ends the connection after what is queued is sent. Called once.
   void stop();

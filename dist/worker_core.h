@@ -55,6 +55,8 @@ class WorkerCore {
   std::optional<Work> next();
   /// Whether anybody still wants the work.
   bool wanted(const Work& work) const;
+  /// Shows that the computing thread is alive within one long piece of work.
+  void progressed() { ++lanes_done_; }
   /// `body` is sent unless nobody wants it.
   void finish(const Work& work, std::shared_ptr<const std::vector<std::byte>> body, double lane_seconds, Millis now);
   /// Finishes what it owes, and goes.

@@ -1,22 +1,15 @@
 #include "tools/cli.h"
 
-#include <CLI/CLI.hpp>
 #include <charconv>
 #include <cmath>
 
 #include "core/error.h"
 #include "core/version.h"
+#include "tools/cli_parts.h"
 #include "tools/nearest.h"
 
 namespace tern {
-namespace {
-
-/// Switches that several commands share, as typed.
-struct Recipe {
-  std::vector<std::string> sets;
-  std::string epochs, seed, device, precision, threads, progress = "auto";
-  bool no_fold = false, no_plan = false, no_fusion = false, no_planner = false, no_graph = false;
-};
+namespace cli {
 
 void add_recipe(CLI::App& app, Recipe& r, TrainArgs& args) {
   app.add_option("CONFIG", args.config, "Config file (JSON); docs/config.md lists the keys");
@@ -37,14 +30,8 @@ void add_recipe(CLI::App& app, Recipe& r, TrainArgs& args) {
   app.add_option("--progress", r.progress, "auto, bar, lines, json or none")->type_name("KIND");
 }
 
-template <class E, size_t N>
-E choice(const std::string& text, const std::string& option, const std::array<const char*, N>& names) {
-  std::string known;
-  for (size_t i = 0; i < N; ++i) {
-    if (text == names[i]) return static_cast<E>(i);
-    known += (i == 0 ? "" : ", ") + std::string(names[i]);
-  }
-  throw ConfigError(option + ": got \"" + text + "\", wanted one of " + known);
+ProgressStyle progress_style(const std::string& text) {
+  return choice<ProgressStyle, 5>(text, "--progress", {"auto", "bar", "lines", "json", "none"});
 }
 
 void apply_recipe(const Recipe& r, TrainArgs& args) {
@@ -57,7 +44,7 @@ void apply_recipe(const Recipe& r, TrainArgs& args) {
   add("--device", "run.device", r.device, true);
   add("--precision", "run.precision", r.precision, true);
   add("--threads", "run.threads", r.threads, false);
-  args.progress = choice<ProgressStyle, 5>(r.progress, "--progress", {"auto", "bar", "lines", "json", "none"});
+  args.progress = progress_style(r.progress);
   args.fold = !r.no_fold;
   args.plan = !r.no_plan;
   args.fusion = !r.no_fusion;
@@ -65,7 +52,6 @@ void apply_recipe(const Recipe& r, TrainArgs& args) {
   args.graph = !r.no_graph;
 }
 
-/// `--epochs`: one number sets train.epochs; a range or list asks for the experiment loop.
 void apply_epochs(const std::string& text, TrainArgs& args) {
   if (text.empty()) return;
   const std::vector<uint64_t> counts = parse_counts(text, "--epochs");
@@ -83,7 +69,6 @@ void refuse_both(const CLI::App& app, const char* a, const char* b) {
   if (app.count(a) > 0 && app.count(b) > 0) throw ConfigError(std::string(a) + " and " + b + ": wanted one of the two");
 }
 
-/// Names that could have been meant at this place: options of the innermost command that was named, or commands.
 std::vector<std::string> names_of(const CLI::App& app, bool options) {
   const std::vector<CLI::App*> chosen = app.get_subcommands();
   if (!chosen.empty()) return names_of(*chosen.back(), options);
@@ -100,6 +85,8 @@ std::vector<std::string> names_of(const CLI::App& app, bool options) {
   return names;
 }
 
+namespace {
+
 [[noreturn]] void fail_extras(const CLI::App& app, const std::string& fallback) {
   const std::vector<std::string> rest = app.remaining(true);
   if (rest.empty()) throw ConfigError(fallback);
@@ -110,7 +97,8 @@ std::vector<std::string> names_of(const CLI::App& app, bool options) {
                     (near.empty() ? "; see --help" : "; did you mean \"" + near + "\"?"));
 }
 
-/// Runs CLI11's parser; its exceptions become CliText or ConfigError.
+}  // namespace
+
 std::optional<CliText> parse(CLI::App& app, const std::vector<std::string>& args) {
   std::vector<std::string> reversed(args.rbegin(), args.rend());  // as CLI11 wants them
   try {
@@ -127,7 +115,6 @@ std::optional<CliText> parse(CLI::App& app, const std::vector<std::string>& args
   return std::nullopt;
 }
 
-/// `--resume` may stand alone: it then takes "auto", also where a config file follows.
 std::vector<std::string> complete_resume(std::span<const char* const> argv) {
   std::vector<std::string> args;
   for (size_t i = 1; i < argv.size(); ++i) {
@@ -137,6 +124,12 @@ std::vector<std::string> complete_resume(std::span<const char* const> argv) {
   }
   return args;
 }
+
+}  // namespace cli
+
+namespace {
+
+using namespace cli;
 
 struct TrainerParser {
   CLI::App app{"Trains a network as a config file says", "trainer"};

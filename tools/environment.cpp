@@ -30,9 +30,9 @@ std::string cpu_name() {
 
 std::string simd_path() { return cpu_path(); }
 
-std::string device_class(const Context& context) {
-  if (context.device().kind == Device::Kind::cpu) return "cpu " + simd_path();
-  return cuda_device(context.device().index).name;
+std::string device_class(Device device) {
+  if (device.kind == Device::Kind::cpu) return "cpu " + simd_path();
+  return cuda_device(device.index).name;
 }
 
 std::string environment_json(const Context& context, std::span<const char* const> argv) {
@@ -44,7 +44,7 @@ std::string environment_json(const Context& context, std::span<const char* const
       {"time", utc_stamp()},
       {"argv", std::vector<std::string>(argv.begin(), argv.end())},
       {"device", context.device().str()},
-      {"device_class", device_class(context)},
+      {"device_class", device_class(context.device())},
       {"cpu", cpu_name()},
       {"cpus", available_cpus()},
       {"threads", context.options().threads == 0 ? available_cpus() : context.options().threads},

@@ -11,7 +11,7 @@ namespace tern {
 std::string environment_json(const Context& context, std::span<const char* const> argv);
 
 /// What may change a result's bits (D5): the CPU's kernel path, as "cpu avx512", or the GPU's model.
-std::string device_class(const Context& context);
+std::string device_class(Device device);
 
 /// Largest resident set of this process so far, or since reset_peak_rss(), in bytes.
 int64_t peak_rss();

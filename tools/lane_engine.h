@@ -1,9 +1,12 @@
 #pragma once
 #include <cstdint>
+#include <filesystem>
+#include <optional>
 #include <vector>
 
 #include "core/tensor.h"
 #include "tools/data_loader.h"
+#include "tools/data_run.h"
 
 namespace tern {
 
@@ -27,13 +30,26 @@ class LaneEngine {
  public:
   virtual ~LaneEngine() = default;
 
+  /// Gets ready to compute steps of this network on these pictures, for a run in `folder`. Called once, before the folder
+  /// is touched: what throws here leaves nothing behind.
+  virtual void open(LanePass& pass, const data::RunData& data, const std::filesystem::path& folder) = 0;
+  /// The folder is there, and this process has it for itself.
+  virtual void folder_opened() {}
+
   /// Computes the lanes of `batch` with the parameters of `pass` as they are, the loss multiplied by `loss_scale` (f32
   /// [1], or undefined: 1). Leaves the sum of the lanes' gradients, added in the canonical tree (core/lanes.h), in
   /// `gradient`, f32 [P]. An engine that does not keep steps in order gives the results of another step of the epoch.
-  virtual LaneResults run(LanePass& pass, const data::Batch& batch, const Tensor& loss_scale, const Tensor& gradient) = 0;
+  /// Nothing when the process was told to stop and the step would take too long.
+  virtual std::optional<LaneResults> run(LanePass& pass, const data::Batch& batch, const Tensor& loss_scale, const Tensor& gradient) = 0;
+
+  /// Whether run() wants the pictures of its batches, or only their names.
+  virtual bool reads_pixels() const { return false; }
 
   /// The step was taken: `pass` holds the parameters after it.
   virtual void updated(LanePass&) {}
+
+  /// No step is under way: those that were taken are the first ones of the epoch, as a checkpoint wants it.
+  virtual bool settled() const { return true; }
 };
 
 }  // namespace tern

@@ -15,17 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Procedural data is made on the spot when a config asks for it by name; real data never is.
-void make_synthetic_data(const DataConfig& config, Progress& progress) {
-  if (config.name != DataName::synthetic) return;
-  try {
-    data::open_dataset("synthetic", config.dir, data::Split::kTrain);
-  } catch (const data::DataMissing&) {
-    progress.message("making the synthetic pictures in " + (fs::path(config.dir) / "synthetic").string());
-    data::write_synthetic(config.dir);
-  }
-}
-
 /// The run's data; `overfit` pictures of the training split alone serve for training and test.
 data::RunData open_data(const Config& config, const std::optional<int>& overfit_batches) {
   data::RunData data = data::open_run_data(config.data, config.run.seed);
@@ -40,7 +29,7 @@ data::RunData open_data(const Config& config, const std::optional<int>& overfit_
 void warn_of_other_device(const Context& context, const fs::path& folder, Progress& progress) {
   const auto before = nlohmann::json::parse(std::ifstream(folder / "env.json"), nullptr, false);
   if (!before.is_object()) return;
-  const std::string was = before.value("device_class", ""), is = device_class(context);
+  const std::string was = before.value("device_class", ""), is = device_class(context.device());
   if (!was.empty() && was != is)
     progress.message("warning: the run began on " + was + " and goes on with " + is +
                      ": its bits will differ from those of a run on one kind of device");
@@ -64,6 +53,16 @@ TrainerOptions trainer_options(const TrainArgs& args) {
   return options;
 }
 
+void make_synthetic_data(const DataConfig& config, Progress& progress) {
+  if (config.name != DataName::synthetic) return;
+  try {
+    data::open_dataset("synthetic", config.dir, data::Split::kTrain);
+  } catch (const data::DataMissing&) {
+    progress.message("making the synthetic pictures in " + (fs::path(config.dir) / "synthetic").string());
+    data::write_synthetic(config.dir);
+  }
+}
+
 Device choose_device(const RunConfig& run) {
   const std::optional<Device> wanted = parse_device(run.device);
   if (wanted && wanted->kind == Device::Kind::cpu) return *wanted;
@@ -74,6 +73,26 @@ Device choose_device(const RunConfig& run) {
   }
   cuda_device(wanted->index);  // throws where there is none, before data are read
   return *wanted;
+}
+
+void choose_folder(TrainArgs& args, SessionOptions& options) {
+  options.folder = args.out;
+  if (!args.resume) {
+    if (options.folder.empty()) options.folder = new_run_folder(args.config);
+    return;
+  }
+  if (*args.resume != "auto") {
+    if (!args.out.empty() && fs::weakly_canonical(args.out) != fs::weakly_canonical(*args.resume))
+      throw ConfigError("--resume " + *args.resume + " and --out " + args.out + " are different run folders");
+    options.folder = *args.resume;
+    if (args.config.empty()) args.config = (options.folder / "config.json").string();
+    options.start = SessionOptions::Start::resume;
+    return;
+  }
+  if (args.config.empty()) throw ConfigError("--resume auto wants a config file, whose newest run it goes on with");
+  if (options.folder.empty()) options.folder = newest_run_folder(args.config);
+  if (options.folder.empty()) options.folder = new_run_folder(args.config);
+  options.start = SessionOptions::Start::resume_if_there;
 }
 
 TrainerResult run_session(const Config& given, const SessionOptions& options, Progress& progress) {
@@ -94,6 +113,7 @@ TrainerResult run_session(const Config& given, const SessionOptions& options, Pr
 
   // Before the folder: a run that cannot begin leaves nothing behind.
   Trainer trainer(context, config, data, options.trainer, progress);
+  if (options.trainer.engine) options.trainer.engine->open(trainer.training().lanes(), data, options.folder);
   std::optional<RunFolder> folder;
   bool resume = false;
   if (!options.folder.empty()) {
@@ -103,6 +123,7 @@ TrainerResult run_session(const Config& given, const SessionOptions& options, Pr
     if (resume) warn_of_other_device(context, options.folder, progress);
     folder.emplace(resume ? RunFolder::open(options.folder, config, environment) : RunFolder::create(options.folder, config, environment));
     trainer.write_to(*folder);
+    if (options.trainer.engine) options.trainer.engine->folder_opened();
   }
   progress.message(model_line(trainer, data));
   if (folder) progress.message("run folder: " + folder->path().string());

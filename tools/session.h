@@ -23,9 +23,16 @@ struct SessionOptions {
 /// The trainer's options that command-line switches stand for.
 TrainerOptions trainer_options(const TrainArgs& args);
 
+/// Procedural data is made on the spot when a config asks for it by name; real data never is.
+void make_synthetic_data(const DataConfig& config, Progress& progress);
+
 /// The device of `run` ("auto": the first usable GPU, else the CPU). Throws DeviceError saying why a device that was
 /// asked for is not there.
 Device choose_device(const RunConfig& run);
+
+/// Where a training goes and whether it goes on, from --out and --resume: sets folder, start, and `args.config` where the
+/// run names it. Throws ConfigError where the two contradict each other.
+void choose_folder(TrainArgs& args, SessionOptions& options);
 
 /// Opens data, context and run folder, trains, and closes them again.
 TrainerResult run_session(const Config& config, const SessionOptions& options, Progress& progress);

@@ -36,6 +36,11 @@ data::LoaderOptions loader_options(const Context& context, const Config& c, cons
   // Small data sets live in a GPU's memory; larger ones are fed by the loader's threads.
   constexpr int64_t kMostBytes = int64_t{4} << 30;
   loader.pixels = context.device().kind == Device::Kind::cpu || !c.data.resident || data.size() * data.shape().bytes() > kMostBytes;
+  if (options.engine) loader.pixels = options.engine->reads_pixels();
+  if (options.one_step_an_epoch) {
+    const int64_t step = int64_t{loader.micro_batch} * loader.lanes;
+    loader.lanes = static_cast<int>(Lanes{loader.drop_last ? data.size() / step * step : data.size(), loader.micro_batch}.count());
+  }
   return loader;
 }
 
@@ -70,7 +75,7 @@ Trainer::Trainer(Context& context, const Config& config, data::RunData data, Tra
       gpu_(context.device()) {
   if (config.model.classes && *config.model.classes != static_cast<int>(data_.train->classes().size()))
     throw ConfigError("model.classes: got " + std::to_string(*config.model.classes) + ", the data have " + std::to_string(data_.train->classes().size()));
-  if (!loader_.options().pixels) training_.lanes().make_resident(*data_.train, loader_.options().augment);
+  if (!loader_.options().pixels && !options_.engine) training_.lanes().make_resident(*data_.train, loader_.options().augment);
   if (!options_.init_from.empty()) {
     nn::load_weights(training_.network(), SafetensorsFile::open(options_.init_from), kTrainingTensors);
     training_.weights_changed();
@@ -165,6 +170,7 @@ bool Trainer::train_epoch(TrainerResult& result) {
     take_step(*batch);
     const auto& every = config_.checkpoint.every_steps;
     const bool last = position_.step_in_epoch == loader_.steps_per_epoch();
+    if (options_.engine && !options_.engine->settled()) continue;
     if (every && position_.steps % *every == 0 && !last) save(false);
     if (!last && interrupted(result)) return false;
   }
@@ -173,7 +179,7 @@ bool Trainer::train_epoch(TrainerResult& result) {
 }
 
 void Trainer::take_step(const data::Batch& batch) {
-  training_.run(batch);
+  if (!training_.run(batch)) return;  // interrupted() ends the epoch
   ++position_.steps;
   ++position_.step_in_epoch;
   const auto& every = config_.checkpoint.every_steps;

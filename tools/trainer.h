@@ -16,6 +16,7 @@ struct TrainerOptions {
   StepSwitches switches;
   std::optional<double> max_seconds;
   LaneEngine* engine = nullptr;    ///< computes the lanes of steps; null: this process
+  bool one_step_an_epoch = false;  ///< mode epoch of a server: all lanes of an epoch make one step
   bool overfit = false;            ///< no augmentation: the same few pictures again and again
   std::string init_from;           ///< weights to start with, or ""
   std::optional<int64_t> stop_after_steps;  ///< as if SIGTERM came then: verify-resume

@@ -15,28 +15,6 @@ namespace tern {
 namespace {
 
 namespace fs = std::filesystem;
-using Start = SessionOptions::Start;
-
-/// Where a training goes and whether it goes on: from --out and --resume.
-void choose_folder(TrainArgs& args, SessionOptions& options) {
-  options.folder = args.out;
-  if (!args.resume) {
-    if (options.folder.empty()) options.folder = new_run_folder(args.config);
-    return;
-  }
-  if (*args.resume != "auto") {
-    if (!args.out.empty() && fs::weakly_canonical(args.out) != fs::weakly_canonical(*args.resume))
-      throw ConfigError("--resume " + *args.resume + " and --out " + args.out + " are different run folders");
-    options.folder = *args.resume;
-    if (args.config.empty()) args.config = (options.folder / "config.json").string();
-    options.start = Start::resume;
-    return;
-  }
-  if (args.config.empty()) throw ConfigError("--resume auto wants a config file, whose newest run it goes on with");
-  if (options.folder.empty()) options.folder = newest_run_folder(args.config);
-  if (options.folder.empty()) options.folder = new_run_folder(args.config);
-  options.start = Start::resume_if_there;
-}
 
 int finish(const TrainerResult& result, const TrainArgs& args, const fs::path& folder) {
   const RunSummary& s = result.summary;

@@ -183,9 +183,11 @@ void TrainingStep::run_lanes(const data::Batch& batch, Pending& pending) {
 }
 
 /// A step on lanes that the engine had computed.
-void TrainingStep::run_engine(const data::Batch& batch, Pending& pending) {
+bool TrainingStep::run_engine(const data::Batch& batch, Pending& pending) {
   context_.enter_phase("lanes");
-  const LaneResults results = engine_->run(lanes_, batch, loss_scale_, store().grads);
+  const std::optional<LaneResults> given = engine_->run(lanes_, batch, loss_scale_, store().grads);
+  if (!given) return false;
+  const LaneResults& results = *given;
   StepOutcome& outcome = pending.outcome;
   outcome.epoch = results.epoch;
   outcome.step = results.step;
@@ -209,6 +211,7 @@ void TrainingStep::run_engine(const data::Batch& batch, Pending& pending) {
   }
   finish_lanes(Tensor::full(context_, {1}, loss_bad), statistics, pending);
   engine_->updated(lanes_);
+  return true;
 }
 
 void TrainingStep::finish_lanes(const Tensor& loss_bad, std::span<const Tensor> statistics, Pending& pending) {
@@ -227,19 +230,21 @@ void TrainingStep::set_rates() {
   }
 }
 
-void TrainingStep::run(const data::Batch& batch) {
+bool TrainingStep::run(const data::Batch& batch) {
   Pending pending;
   pending.outcome = {.epoch = batch.epoch, .step = batch.step, .pictures = batch.size()};
   context_.set_rng_key(config_.run.seed, static_cast<uint64_t>(batch.epoch));
   set_rates();
   pending.outcome.lr = learning_rate_;
-  if (engine_)
-    run_engine(batch, pending);
-  else
+  if (engine_) {
+    if (!run_engine(batch, pending)) return false;
+  } else {
     switches_.fold ? run_folded(batch, pending) : run_lanes(batch, pending);
+  }
   pending_.push_back(std::move(pending));
   context_.enter_phase({});
   ++steps_;
+  return true;
 }
 
 StepOutcome TrainingStep::outcome_of(const Pending& pending) const {

@@ -46,8 +46,9 @@ class TrainingStep {
                int64_t steps_per_epoch, StepSwitches switches = {}, LaneEngine* engine = nullptr);
   ~TrainingStep();
 
-  /// Takes a step. On a GPU it is only queued: its outcome comes with a later take_outcomes().
-  void run(const data::Batch& batch);
+  /// Takes a step. On a GPU it is only queued: its outcome comes with a later take_outcomes(). False when the lane engine
+  /// gave the step up: nothing has changed.
+  bool run(const data::Batch& batch);
   /// The outcomes of steps since the last call, in order: of all of them with `all` (a GPU is waited for), else of
   /// those that are known without waiting for long. Once a step was not finite and train.nonfinite says stop, the
   /// steps queued behind it change nothing.
@@ -91,7 +92,7 @@ class TrainingStep {
   void compile_steps();
   void run_folded(const data::Batch& batch, Pending& pending);
   void run_lanes(const data::Batch& batch, Pending& pending);
-  void run_engine(const data::Batch& batch, Pending& pending);
+  bool run_engine(const data::Batch& batch, Pending& pending);
   void finish_lanes(const Tensor& loss_bad, std::span<const Tensor> statistics, Pending& pending);
   void set_rates();
   StepOutcome outcome_of(const Pending& pending) const;

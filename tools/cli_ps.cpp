@@ -1,0 +1,131 @@
+#include "tools/cli_ps.h"
+
+#include <unistd.h>
+
+#include <charconv>
+
+#include "core/version.h"
+#include "tools/cli_parts.h"
+
+namespace tern {
+namespace {
+
+using namespace cli;
+
+/// --token-file, --tls-..., --insecure
+struct SecurityText {
+  std::string token_file;
+  dist::Security security;
+
+  void add(CLI::App& app) {
+    app.add_option("--token-file", token_file, "The secret that server and workers share (trainer keygen FILE)")->type_name("FILE");
+    app.add_option("--tls-cert", security.certificate, "Own certificate, PEM, instead of a token")->type_name("FILE");
+    app.add_option("--tls-key", security.key, "Its key")->type_name("FILE");
+    app.add_option("--tls-ca", security.authority, "Who signs the other side's certificates")->type_name("FILE");
+    app.add_flag("--insecure", security.insecure, "No TLS; loopback addresses only");
+  }
+  dist::Security result() {
+    if (!token_file.empty()) security.token = dist::read_token(token_file);
+    dist::check(security);
+    return security;
+  }
+};
+
+/// "bsp", "asp", "ssp:K", "epoch"
+void parse_mode(const std::string& text, PsOptions& options) {
+  const std::string wanted = "--mode: got \"" + text + "\", wanted bsp, asp, ssp:K or epoch";
+  const std::string name = text.substr(0, text.find(':'));
+  std::optional<dist::Mode> mode;
+  for (int i = 0; i < dist::kModes; ++i)
+    if (dist::name_of(static_cast<dist::Mode>(i)) == name) mode = static_cast<dist::Mode>(i);
+  if (!mode) throw ConfigError(wanted);
+  options.mode = *mode;
+  const std::string_view bound = name.size() < text.size() ? std::string_view(text).substr(name.size() + 1) : std::string_view();
+  const auto [stop, error] = std::from_chars(bound.data(), bound.data() + bound.size(), options.staleness);
+  const bool number = !bound.empty() && error == std::errc{} && stop == bound.data() + bound.size() && options.staleness >= 0;
+  if (*mode == dist::Mode::ssp ? !number : name.size() != text.size()) throw ConfigError(wanted);
+}
+
+std::string host_and_process() {
+  char host[64] = "worker";
+  gethostname(host, sizeof host - 1);
+  return std::string(host) + "-" + std::to_string(getpid());
+}
+
+}  // namespace
+
+ServerCommand parse_server(std::span<const char* const> argv) {
+  ServerArgs args;
+  Recipe recipe;
+  SecurityText security;
+  std::string listen, metrics, mode = "bsp", wire = "f32", resume, max_time;
+  CLI::App app{"Trains a network on workers: the server, which holds the parameters", "ps_server"};
+  app.set_version_flag("--version", std::string(version()));
+  add_recipe(app, recipe, args.train);
+  app.get_option("CONFIG")->required();
+  app.add_option("--listen", listen, "Where workers come to, HOST:PORT; port 0: any that is free")->required()->type_name("HOST:PORT");
+  security.add(app);
+  app.add_option("--workers", args.ps.workers, "Starts when so many are ready, and goes on with fewer")->check(CLI::Range(1, 1024))->capture_default_str();
+  app.add_option("--mode", mode, "bsp: exact; asp, ssp:K: each result as it comes; epoch: one update an epoch")->capture_default_str();
+  app.add_option("--wire", wire, "Gradients as f32 or f16")->capture_default_str();
+  app.add_option("--metrics", metrics, "Serve Prometheus text at /metrics and a page of the workers at /")->type_name("HOST:PORT");
+  app.add_option("--resume", resume, "Go on with a run; alone or `auto`: the one in --out, or the newest that fits")->type_name("[RUN|auto]");
+  app.add_option("--init-from", args.train.init_from, "Start from these weights")->type_name("FILE");
+  app.add_option("--epochs", recipe.epochs, "Epochs")->type_name("N");
+  app.add_option("--max-time", max_time, "Stop with a checkpoint after 90s, 30m, 2h ...")->type_name("TIME");
+  app.footer(
+      "Examples:\n"
+      "  trainer keygen token && ps_server tools/configs/cifar-cnn.json --listen 0.0.0.0:7070 --token-file token --workers 2\n"
+      "  ps_server tools/configs/cifar-cnn.json --listen :7070 --token-file token --out runs/a --resume auto\n"
+      "Exit codes: as trainer's.");
+  if (std::optional<CliText> text = parse(app, complete_resume(argv))) return *text;
+  refuse_both(app, "--resume", "--init-from");
+  apply_recipe(recipe, args.train);
+  apply_epochs(recipe.epochs, args.train);
+  if (!args.train.epochs.empty()) throw ConfigError("--epochs: ps_server takes one number");
+  if (app.count("--resume") > 0) args.train.resume = resume;
+  if (!max_time.empty()) args.train.max_seconds = parse_duration(max_time, "--max-time");
+  parse_mode(mode, args.ps);
+  args.ps.wire = choice<dist::Wire, 2>(wire, "--wire", {"f32", "f16"});
+  args.ps.listen = dist::parse_address(listen, "--listen");
+  if (!metrics.empty()) args.metrics = dist::parse_address(metrics, "--metrics");
+  args.ps.security = security.result();
+  return args;
+}
+
+WorkerCommand parse_worker(std::span<const char* const> argv) {
+  WorkerArgs args;
+  SecurityText security;
+  std::string server, progress = "auto", reconnect = "60s";
+  bool no_fold = false, no_plan = false;
+  CLI::App app{"Computes lanes for a ps_server, which says what is trained", "ps_worker"};
+  app.set_version_flag("--version", std::string(version()));
+  app.add_option("--server", server, "The server, HOST:PORT")->required()->type_name("HOST:PORT");
+  security.add(app);
+  app.add_option("--name", args.name, "For people; default: HOST-PROCESS")->type_name("S");
+  app.add_option("--device", args.device, "auto, cpu, cuda or cuda:i")->capture_default_str();
+  app.add_option("--threads", args.threads, "CPU threads; 0: all")->check(CLI::Range(0, 4096))->capture_default_str();
+  app.add_option("--data", args.data, "This machine's folder of the data; default: as in the server's config")->type_name("DIR");
+  app.add_option("--reconnect", reconnect, "How long to try where the server is gone")->type_name("TIME")->capture_default_str();
+  app.add_flag("--no-fold", no_fold, "Lanes one after another, not in one batch");
+  app.add_flag("--no-plan", no_plan, "Eager execution: no recorded plan");
+  app.add_option("--progress", progress, "auto, bar, lines, json or none")->type_name("KIND");
+  app.footer(
+      "Example:\n"
+      "  ps_worker --server gpu1:7070 --token-file token --data data\n"
+      "Exit codes: 0 training ended, 1 failure, 2 usage or config, 3 data, 4 device, 7 the server is gone, 130/143 left.");
+  if (std::optional<CliText> text = parse(app, {argv.begin() + 1, argv.end()})) return *text;
+  args.server = dist::parse_address(server, "--server");
+  if (args.server.host.empty()) throw ConfigError("--server: got \"" + server + "\", wanted HOST:PORT");
+  if (args.name.empty()) args.name = host_and_process();
+  if (args.name.size() > 64) throw ConfigError("--name: wanted at most 64 bytes");
+  parse_device(args.device);
+  args.progress = progress_style(progress);
+  args.reconnect = std::chrono::milliseconds(static_cast<int64_t>(1000 * parse_duration(reconnect, "--reconnect")));
+  args.fold = !no_fold;
+  args.plan = !no_plan;
+  args.security = security.result();
+  return args;
+}
+
+}  // namespace tern

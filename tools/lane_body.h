@@ -1,0 +1,42 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "dist/lane_tree.h"
+#include "dist/messages.h"
+#include "tools/lane_engine.h"
+
+/// What a worker's result holds: a gradient as dist/messages.h's Wire says, then the f32 numbers of NodeReports: one for the
+/// lanes of a step, or, where several steps are added (mode epoch), one for each lane of each step.
+namespace tern {
+
+/// The extents that decide how long a result is.
+struct BodyLayout {
+  int64_t parameters = 0;  ///< P
+  int64_t statistics = 0;  ///< floats of BatchNorm statistics a lane
+  int micro_batch = 0, lanes = 0;
+  dist::Wire wire = dist::Wire::f32;
+
+  uint64_t gradient_bytes() const;
+  /// Numbers of the report of `range` in a step of `pictures`.
+  int64_t numbers(dist::LaneRange range, int64_t pictures) const;
+  /// Bytes of a result over `steps` steps with `pictures` in all, every step but the last being full.
+  uint64_t bytes(dist::LaneRange range, int64_t steps, int64_t pictures) const;
+};
+
+/// `gradient` P floats; the numbers of `reports` follow in order.
+std::shared_ptr<std::vector<std::byte>> encode_body(const BodyLayout& layout, std::span<const float> gradient,
+                                                    std::span<const NodeReport> reports);
+
+struct DecodedBody {
+  float* gradient = nullptr;  ///< P floats: in the body itself, or in `converted`; scratch for the sum of nodes
+  std::vector<float> converted;
+  std::vector<NodeReport> reports;  ///< lanes are counted through all steps: lane l of step s is s * lanes + l
+};
+/// Reads what encode_body wrote for `range` over `steps` steps. Throws DataError when the length is wrong.
+DecodedBody decode_body(const BodyLayout& layout, std::span<std::byte> body, dist::LaneRange range, int64_t steps, int64_t pictures);
+
+}  // namespace tern

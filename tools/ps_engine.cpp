@@ -1,0 +1,216 @@
+#include "tools/ps_engine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <numeric>
+#include <thread>
+#include <utility>
+
+#include "core/error.h"
+#include "core/thread_pool.h"
+#include "tools/environment.h"
+#include "tools/interrupt.h"
+
+namespace tern {
+namespace {
+
+using namespace std::chrono_literals;
+
+std::shared_ptr<const std::vector<std::byte>> bytes_of(const Tensor& tensor) {
+  auto bytes = std::make_shared<std::vector<std::byte>>(tensor.bytes());
+  tensor.read_bytes(bytes->data());
+  return bytes;
+}
+
+}  // namespace
+
+dist::Digest model_digest(const ParameterStore& store) {
+  std::string text;
+  for (const Segment& segment : store.segments())
+    text += segment.name + " " + segment.shape.str() + " at " + std::to_string(segment.begin) + "\n";
+  return dist::digest_of(std::as_bytes(std::span(text)));
+}
+
+dist::Digest data_digest(const data::Dataset& data) {
+  const std::string text = data::digest(data);
+  return dist::digest_of(std::as_bytes(std::span(text)));
+}
+
+PsEngine::PsEngine(PsOptions options, const Config& config, Progress& progress)
+    : options_(std::move(options)), config_(config), progress_(progress) {
+  dist::check(options_.security);
+}
+
+PsEngine::~PsEngine() = default;
+
+void PsEngine::open(LanePass& pass, const data::RunData& data, const std::filesystem::path& folder) {
+  const std::vector<int64_t> sizes = pass.statistics_sizes();
+  layout_ = {pass.store().size(), std::accumulate(sizes.begin(), sizes.end(), int64_t{0}), config_.train.micro_batch, config_.train.lanes, options_.wire};
+  const int64_t batch = int64_t{config_.train.micro_batch} * config_.train.lanes;
+  const int64_t size = data.train->size();
+  steps_an_epoch_ = config_.data.drop_last ? size / batch : (size + batch - 1) / batch;
+  pictures_an_epoch_ = config_.data.drop_last ? steps_an_epoch_ * batch : size;
+  folder_ = folder;
+  state_ = read_server_state(folder);
+  ++state_.run_epoch;
+
+  progress_.message("reading the training pictures for their digest");
+  dist::ServerOptions server;
+  server.run_epoch = state_.run_epoch;
+  server.device_class = state_.device_class;
+  server.one_device_class = options_.mode == dist::Mode::bsp || options_.mode == dist::Mode::epoch;
+  server.terms = {.worker = 0, .heartbeat_ms = 1000, .lanes = static_cast<uint32_t>(config_.train.lanes),
+                  .micro_batch = static_cast<uint32_t>(config_.train.micro_batch), .wire = options_.wire, .mode = options_.mode,
+                  .parameters = static_cast<uint64_t>(layout_.parameters), .statistics = static_cast<uint64_t>(layout_.statistics),
+                  .model = model_digest(pass.store()), .data = data_digest(*data.train), .config = config_json(config_)};
+  server_ = std::make_unique<dist::Server>(server, options_.listen, options_.security, options_.limits, [this](const dist::ServerEvent& event) {
+    const std::lock_guard lock(events_mutex_);
+    events_.push_back(event);
+  });
+  progress_.message("listening on " + dist::Address{options_.listen.host, server_->port()}.str() + " for workers");
+}
+
+void PsEngine::folder_opened() {
+  write_server_state(folder_, state_);
+  ledger_.emplace(folder_ / "ledger.jsonl");
+}
+
+/// What the network thread noted is told here: Progress belongs to this thread.
+void PsEngine::tell_events() {
+  std::vector<dist::ServerEvent> events;
+  {
+    const std::lock_guard lock(events_mutex_);
+    events = std::exchange(events_, {});
+  }
+  for (const dist::ServerEvent& event : events) progress_.message(std::string(dist::name_of(event.kind)) + ": " + event.text);
+}
+
+bool PsEngine::wait_for_workers() {
+  while (server_->ready_workers() < options_.workers) {
+    progress_.task("workers that are ready", server_->ready_workers(), options_.workers);
+    tell_events();
+    if (InterruptGuard::signal() != 0) return false;
+    std::this_thread::sleep_for(50ms);
+  }
+  tell_events();
+  return true;
+}
+
+void PsEngine::publish(LanePass& pass, uint64_t version) {
+  version_ = version;
+  server_->publish(version, bytes_of(pass.store().master));
+}
+
+void PsEngine::begin(const data::Batch& batch, int64_t step, const Tensor& loss_scale) {
+  const bool whole_epoch = options_.mode == dist::Mode::epoch;
+  const bool single = options_.mode == dist::Mode::asp || options_.mode == dist::Mode::ssp;
+  const int64_t in_epoch = step % steps_an_epoch_;
+  const int64_t whole = int64_t{layout_.micro_batch} * layout_.lanes;
+  const int64_t pictures = whole_epoch ? pictures_an_epoch_ : std::min(whole, pictures_an_epoch_ - in_epoch * whole);
+  dist::Task task;
+  task.step = static_cast<uint64_t>(step);
+  task.epoch = static_cast<uint32_t>(batch.epoch);
+  task.step_in_epoch = static_cast<uint32_t>(whole_epoch ? 0 : in_epoch);
+  task.steps = static_cast<uint32_t>(whole_epoch ? steps_an_epoch_ : 1);
+  task.lanes = static_cast<int>(std::min<int64_t>(layout_.lanes, Lanes{pictures, layout_.micro_batch}.count()));
+  task.whole_slots = single ? 1 : 0;
+  task.loss_scale = loss_scale.defined() ? static_cast<float>(loss_scale.item()) : 1;
+  task.result_bytes = [layout = layout_, steps = task.steps, pictures](dist::LaneRange range) { return layout.bytes(range, steps, pictures); };
+  server_->begin(std::move(task));
+}
+
+std::optional<dist::TaskResult> PsEngine::wait_for_result() {
+  constexpr auto kPatience = 10s;  // of somebody who has asked for a stop
+  std::optional<std::chrono::steady_clock::time_point> asked;
+  while (true) {
+    if (auto result = server_->wait(100ms)) {
+      tell_events();
+      return result;
+    }
+    tell_events();
+    if (InterruptGuard::signal() == 0) continue;
+    const auto now = std::chrono::steady_clock::now();
+    if (!asked) asked = now;
+    if (server_->ready_workers() == 0 || now - *asked > kPatience) return std::nullopt;
+  }
+}
+
+std::optional<LaneResults> PsEngine::run(LanePass& pass, const data::Batch& batch, const Tensor& loss_scale, const Tensor& gradient) {
+  const bool whole_epoch = options_.mode == dist::Mode::epoch;
+  const int64_t first = whole_epoch ? batch.epoch : batch.epoch * steps_an_epoch_ + batch.step;
+  if (!started_) {
+    if (!wait_for_workers()) return std::nullopt;
+    publish(pass, static_cast<uint64_t>(first));
+    started_ = true;
+  }
+  next_step_ = std::max(next_step_, first);
+  while (may_begin(batch.epoch, first)) {
+    begin(batch, next_step_, loss_scale);
+    under_way_.insert(next_step_++);
+  }
+  taken_ = wait_for_result();
+  if (!taken_) return std::nullopt;
+  under_way_.erase(static_cast<int64_t>(taken_->task.step));
+  return take(*taken_, gradient);
+}
+
+/// bsp and epoch have one step under way; asp one for each worker; ssp besides none that is further than `staleness` from the
+/// oldest. None goes beyond the next checkpoint, which wants the steps before it and no others.
+bool PsEngine::may_begin(int64_t epoch, int64_t first) const {
+  if (under_way_.empty() && InterruptGuard::signal() == 0) return true;
+  const bool single = options_.mode == dist::Mode::asp || options_.mode == dist::Mode::ssp;
+  if (!single || InterruptGuard::signal() != 0) return under_way_.empty();
+  if (next_step_ >= (epoch + 1) * steps_an_epoch_) return false;
+  if (const auto& every = config_.checkpoint.every_steps; every && next_step_ >= (first / *every + 1) * *every) return false;
+  if (options_.mode == dist::Mode::ssp && next_step_ - *under_way_.begin() > options_.staleness) return false;
+  return static_cast<int>(under_way_.size()) < server_->ready_workers();
+}
+
+LaneResults PsEngine::take(const dist::TaskResult& result, const Tensor& gradient) {
+  const dist::Task& task = result.task;
+  const int64_t whole = int64_t{layout_.micro_batch} * layout_.lanes;
+  const int64_t pictures = task.steps > 1 || options_.mode == dist::Mode::epoch
+                               ? pictures_an_epoch_
+                               : std::min(whole, pictures_an_epoch_ - int64_t{task.step_in_epoch} * whole);
+  LaneResults results{.epoch = task.epoch, .step = task.step_in_epoch, .pictures = pictures, .nodes = {}};
+  std::vector<DecodedBody> bodies;
+  std::vector<dist::LaneRange> ranges;
+  std::vector<float*> values;
+  for (const dist::SlotResult& slot : result.slots) {
+    bodies.push_back(decode_body(layout_, *slot.body, slot.range, task.steps, pictures));
+    ranges.push_back(slot.range);
+    for (NodeReport& report : bodies.back().reports) results.nodes.push_back(std::move(report));
+  }
+  for (DecodedBody& body : bodies) values.push_back(body.gradient);
+  std::ranges::sort(results.nodes, {}, &NodeReport::first);
+  const float* sum = dist::sum_nodes(task.lanes, ranges, values, layout_.parameters);
+  const std::span<const float> all(sum, static_cast<size_t>(layout_.parameters));
+  gradient.write(all);
+  gradient_digest_ = dist::digest_of(std::as_bytes(all));
+  return results;
+}
+
+void PsEngine::updated(LanePass& pass) {
+  const auto parameters = bytes_of(pass.store().master);
+  ++version_;
+  server_->publish(version_, parameters);
+  const dist::Digest digest = dist::digest_of(*parameters);
+  server_->committed(taken_->task.step, digest);
+  if (ledger_) ledger_->add(state_.run_epoch, taken_->task.step, taken_->slots, gradient_digest_, digest);
+  if (state_.device_class.empty() && ledger_) {
+    const auto workers = server_->workers();
+    if (!workers.empty()) {
+      state_.device_class = workers[0].device_class;
+      write_server_state(folder_, state_);
+    }
+  }
+  taken_.reset();
+}
+
+void PsEngine::close(dist::Drain::Reason reason) {
+  if (!server_) return;
+  server_->stop(reason);
+  tell_events();
+}
+
+}  // namespace tern

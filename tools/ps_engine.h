@@ -1,0 +1,80 @@
+#pragma once
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "dist/server.h"
+#include "tools/lane_body.h"
+#include "tools/lane_engine.h"
+#include "tools/lane_pass.h"
+#include "tools/ledger.h"
+#include "tools/progress.h"
+
+namespace tern {
+
+struct PsOptions {
+  dist::Address listen;
+  dist::Security security;
+  int workers = 1;   ///< training starts when so many are ready
+  dist::Mode mode = dist::Mode::bsp;
+  int staleness = 0;  ///< ssp: steps that the fastest may be ahead of the slowest
+  dist::Wire wire = dist::Wire::f32;
+  dist::TransportLimits limits;
+};
+
+/// Steps whose lanes workers compute: ps_server's half of a training, under the same Trainer as a training alone.
+class PsEngine final : public LaneEngine {
+ public:
+  PsEngine(PsOptions options, const Config& config, Progress& progress);
+  ~PsEngine() override;
+
+  void open(LanePass& pass, const data::RunData& data, const std::filesystem::path& folder) override;
+  void folder_opened() override;
+  std::optional<LaneResults> run(LanePass& pass, const data::Batch& batch, const Tensor& loss_scale, const Tensor& gradient) override;
+  void updated(LanePass& pass) override;
+  bool settled() const override { return under_way_.empty(); }
+  /// Sends the workers home; what it moved is told.
+  void close(dist::Drain::Reason reason);
+
+  /// Null before open().
+  const dist::Server* server() const { return server_.get(); }
+  uint64_t run_epoch() const { return state_.run_epoch; }
+
+ private:
+  void publish(LanePass& pass, uint64_t version);
+  void begin(const data::Batch& batch, int64_t step, const Tensor& loss_scale);
+  bool may_begin(int64_t epoch, int64_t first) const;
+  bool wait_for_workers();
+  std::optional<dist::TaskResult> wait_for_result();
+  LaneResults take(const dist::TaskResult& result, const Tensor& gradient);
+  void tell_events();
+
+  PsOptions options_;
+  Config config_;
+  Progress& progress_;
+  BodyLayout layout_;
+  int64_t pictures_an_epoch_ = 0;
+  int64_t steps_an_epoch_ = 0;
+  std::filesystem::path folder_;
+  ServerState state_;
+  std::optional<Ledger> ledger_;
+  std::optional<dist::TaskResult> taken_;  // whose update is being made
+  dist::Digest gradient_digest_ = {};
+  uint64_t version_ = 0;
+  bool started_ = false;
+  int64_t next_step_ = -1;  // of the run: the first that was not begun
+  std::set<int64_t> under_way_;
+  std::mutex events_mutex_;
+  std::vector<dist::ServerEvent> events_;
+  std::unique_ptr<dist::Server> server_;  // last: its thread uses the others
+};
+
+/// Identity of a network's parameters: names, shapes and places in the flat arena.
+dist::Digest model_digest(const ParameterStore& store);
+/// Identity of training pictures and labels. Reads all of them.
+dist::Digest data_digest(const data::Dataset& data);
+
+}  // namespace tern

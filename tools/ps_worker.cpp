@@ -1,0 +1,264 @@
+#include "tools/ps_worker.h"
+
+#include <chrono>
+#include <mutex>
+#include <optional>
+#include <random>
+#include <utility>
+
+#include "core/error.h"
+#include "core/thread_pool.h"
+#include "dist/worker.h"
+#include "tools/data_run.h"
+#include "tools/environment.h"
+#include "tools/exit_codes.h"
+#include "tools/interrupt.h"
+#include "tools/lane_body.h"
+#include "tools/lane_runner.h"
+#include "tools/ps_engine.h"
+#include "tools/session.h"
+
+namespace tern {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// The server's config with what is this machine's own.
+Config config_here(const dist::Welcome& terms, const WorkerArgs& args) {
+  Config config = parse_config(terms.config, "the server's config");
+  if (!args.data.empty()) config.data.dir = args.data;
+  config.run.device = args.device;
+  config.run.threads = args.threads;
+  return config;
+}
+
+Context::Options context_options(const Config& config, Device device) {
+  Context::Options options;
+  options.device = device;
+  options.threads = config.run.threads;
+  options.seed = config.run.seed;
+  options.tf32 = config.run.precision == Precision::tf32;
+  return options;
+}
+
+/// Computes work for one server's run: network, data and plans.
+class Calculator {
+ public:
+  Calculator(const dist::Welcome& terms, const Config& config, Device device, const WorkerArgs& args)
+      : config_(config), context_(context_options(config, device)), data_(data::open_run_data(config.data, config.run.seed)),
+        pass_(context_, config, data_.train->shape(), config.model.classes.value_or(static_cast<int>(data_.train->classes().size()))),
+        reader_(data_.train, {.micro_batch = config.train.micro_batch, .lanes = config.train.lanes, .seed = config.run.seed,
+                              .drop_last = config.data.drop_last, .augment = data::augment_steps(config.data)}),
+        runner_(context_, pass_, {.fold = args.fold, .plan = args.plan}),
+        layout_{pass_.store().size(), static_cast<int64_t>(terms.statistics), config.train.micro_batch, config.train.lanes, terms.wire} {}
+
+  dist::Digest model() const { return model_digest(pass_.store()); }
+  dist::Digest data() const { return data_digest(*data_.train); }
+
+  /// The result's body. Mode epoch asks `wanted` before each lane, and gives null when nobody wants the result any more.
+  std::shared_ptr<std::vector<std::byte>> compute(const dist::Work& work, const std::function<bool()>& wanted) {
+    load(work);
+    if (work.steps == 1) {
+      const NodeReport report = node(work.step_in_epoch, work.range, reader_.pictures(work.step_in_epoch), work.loss_scale);
+      return encode_body(layout_, gradient(), std::span(&report, 1));
+    }
+    return compute_epoch(work, wanted);
+  }
+
+ private:
+  void load(const dist::Work& work) {
+    if (version_ != std::pair{work.run_epoch, work.version}) {
+      pass_.store().master.write_bytes(work.parameters->data());
+      pass_.weights_changed();
+      version_ = {work.run_epoch, work.version};
+    }
+    reader_.set_epoch(work.epoch);
+    context_.set_rng_key(config_.run.seed, work.epoch);
+  }
+
+  NodeReport node(int64_t step, dist::LaneRange range, int64_t pictures, float loss_scale) {
+    const Lanes lanes{reader_.pictures(step), config_.train.micro_batch};
+    const int64_t first = lanes.begin(range.first), rows = lanes.end(range.end() - 1) - first;
+    reader_.read(step, first, rows, batch_, scratch_);
+    const Tensor scale = loss_scale == 1 ? Tensor() : Tensor::full(context_, {1}, loss_scale);
+    return runner_.run(batch_, 0, rows, pictures, range, scale);
+  }
+
+  std::span<const float> gradient() {
+    if (context_.device().kind == Device::Kind::cpu) return {runner_.gradient().data<float>(), static_cast<size_t>(layout_.parameters)};
+    host_gradient_ = runner_.gradient().to_vector<float>();
+    return host_gradient_;
+  }
+
+  /// Mode epoch: each lane's gradients are added step after step, then the lanes in the tree, so that it does not matter
+  /// which worker has which lanes.
+  std::shared_ptr<std::vector<std::byte>> compute_epoch(const dist::Work& work, const std::function<bool()>& wanted) {
+    const auto length = static_cast<size_t>(layout_.parameters);
+    std::vector<std::vector<float>> sums(static_cast<size_t>(work.range.count), std::vector<float>(length));
+    std::vector<NodeReport> reports;
+    int64_t pictures = 0;
+    for (int64_t step = 0; step < work.steps; ++step) pictures += reader_.pictures(step);
+    for (int64_t step = 0; step < work.steps; ++step) {
+      const Lanes present{reader_.pictures(step), config_.train.micro_batch};
+      for (int lane = work.range.first; lane < std::min<int64_t>(work.range.end(), present.count()); ++lane) {
+        if (!wanted()) return nullptr;
+        reports.push_back(node(step, {lane, 1}, pictures, work.loss_scale));
+        const std::span<const float> g = gradient();
+        std::vector<float>& sum = sums[static_cast<size_t>(lane - work.range.first)];
+        for (size_t i = 0; i < length; ++i) sum[i] += g[i];
+      }
+    }
+    std::vector<dist::LaneRange> leaves;
+    std::vector<float*> values;
+    for (int lane = 0; lane < work.range.count; ++lane) {
+      leaves.push_back({lane, 1});
+      values.push_back(sums[static_cast<size_t>(lane)].data());
+    }
+    const float* all = dist::sum_nodes(work.range.count, leaves, values, layout_.parameters);
+    return encode_body(layout_, {all, length}, reports);
+  }
+
+  const Config config_;
+  Context context_;
+  data::RunData data_;
+  LanePass pass_;
+  data::StepReader reader_;
+  LaneRunner runner_;
+  BodyLayout layout_;
+  std::pair<uint64_t, uint64_t> version_{0, 0};
+  data::Batch batch_;
+  std::vector<uint8_t> scratch_;
+  std::vector<float> host_gradient_;
+};
+
+/// One worker: a connection and, once the server has said what it trains, a calculator.
+class WorkerProgram {
+ public:
+  WorkerProgram(const WorkerArgs& args, Progress& progress)
+      : args_(args), progress_(progress), device_(choose_device({.device = args.device})),
+        worker_({.hello = hello()}, args.server, args.security, {}, [this](const std::string& text) { note(text); }) {}
+
+  int run() {
+    progress_.message("connecting to " + args_.server.str());
+    while (true) {
+      const dist::Worker::Next next = worker_.wait(200ms);
+      tell_notes();
+      if (next.drained) return end(*next.drained == dist::Drain::Reason::complete ? "the training is complete" : "the server stops", 0);
+      if (next.left) return end("left", 128 + InterruptGuard::signal());
+      if (next.refused) throw_refusal(*next.refused);
+      if (next.new_terms) set_up(worker_.terms());
+      if (next.work) compute(*next.work);
+      if (next.offline && *next.offline > args_.reconnect)
+        throw PeerLostError("no server at " + args_.server.str() + " for " + std::to_string(args_.reconnect.count() / 1000) + " s");
+      if (InterruptGuard::signal() != 0 && !leaving_) {
+        leaving_ = true;
+        if (next.offline) return end("left", 128 + InterruptGuard::signal());
+        worker_.leave();
+      }
+    }
+  }
+
+ private:
+  dist::Hello hello() const {
+    dist::Hello hello;
+    hello.name = args_.name;
+    hello.device_class = device_class(device_);
+    hello.threads = static_cast<uint32_t>(args_.threads == 0 ? available_cpus() : args_.threads);
+    std::random_device random;
+    hello.instance = (uint64_t{random()} << 32) | random();
+    return hello;
+  }
+
+  void set_up(const dist::Welcome& terms) {
+    const Config config = config_here(terms, args_);
+    progress_.message("the server trains " + std::string(name_of(config.model.name)) + " on " + std::string(name_of(config.data.name)) +
+                      ", mode " + std::string(dist::name_of(terms.mode)) + "; reading the data");
+    try {
+      make_synthetic_data(config.data, progress_);
+      calculator_.reset();  // before the next one takes memory
+      calculator_ = std::make_unique<Calculator>(terms, config, device_, args_);
+    } catch (const DataError& error) {
+      give_up(dist::Refusal::data_mismatch, error);
+    } catch (const ConfigError& error) {
+      give_up(dist::Refusal::model_mismatch, error);
+    }
+    const dist::Digest model = calculator_->model(), data = calculator_->data();
+    if (model != terms.model) give_up(dist::Refusal::model_mismatch, ConfigError("the network of the server's config has other parameters here: another version of tern?"));
+    if (data != terms.data) give_up(dist::Refusal::data_mismatch, DataError(config.data.dir + ": the training pictures are not those of the server"));
+    worker_.ready(model, data);
+    progress_.message("ready");
+  }
+
+  template <class E>
+  [[noreturn]] void give_up(dist::Refusal why, const E& error) {
+    worker_.refuse(why, error.what());
+    worker_.stop();
+    throw E(error);
+  }
+
+  void compute(const dist::Work& work) {
+    const auto start = std::chrono::steady_clock::now();
+    auto body = calculator_->compute(work, [&] {
+      worker_.progressed();
+      return worker_.wanted(work);
+    });
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    worker_.finish(work, std::move(body), seconds / work.range.count);
+    lanes_ += work.range.count;
+    busy_ += seconds;
+    const auto now = std::chrono::steady_clock::now();
+    if (now - told_ < 10s) return;
+    told_ = now;
+    progress_.message("epoch " + std::to_string(work.epoch + 1) + ", step " + std::to_string(work.step_in_epoch + 1) + ": " +
+                      std::to_string(lanes_) + " lanes computed, " + std::to_string(static_cast<int>(1000 * busy_ / static_cast<double>(lanes_))) + " ms each");
+  }
+
+  [[noreturn]] void throw_refusal(const dist::ErrorMessage& refusal) {
+    const std::string text = "the server refuses this worker (" + std::string(dist::name_of(refusal.code)) + "): " + refusal.text;
+    switch (refusal.code) {
+      case dist::Refusal::data_mismatch: throw DataError(text);
+      case dist::Refusal::device_mismatch: throw DeviceError(text);
+      case dist::Refusal::bad_version:
+      case dist::Refusal::model_mismatch: throw ConfigError(text);
+      default: throw PeerLostError(text);
+    }
+  }
+
+  int end(const std::string& why, int code) {
+    worker_.stop();
+    tell_notes();
+    progress_.message(why + "; " + std::to_string(lanes_) + " lanes computed");
+    return code;
+  }
+
+  void note(const std::string& text) {
+    const std::lock_guard lock(notes_mutex_);
+    notes_.push_back(text);
+  }
+  void tell_notes() {
+    std::vector<std::string> notes;
+    {
+      const std::lock_guard lock(notes_mutex_);
+      notes = std::exchange(notes_, {});
+    }
+    for (const std::string& text : notes) progress_.message(text);
+  }
+
+  const WorkerArgs& args_;
+  Progress& progress_;
+  Device device_;
+  std::unique_ptr<Calculator> calculator_;
+  bool leaving_ = false;
+  int64_t lanes_ = 0;
+  double busy_ = 0;
+  std::chrono::steady_clock::time_point told_{};
+  std::mutex notes_mutex_;
+  std::vector<std::string> notes_;
+  dist::Worker worker_;  // last: its thread uses the others
+};
+
+}  // namespace
+
+int run_worker(const WorkerArgs& args, Progress& progress) { return WorkerProgram(args, progress).run(); }
+
+}  // namespace tern
