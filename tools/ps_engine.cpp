@@ -67,6 +67,7 @@ void PsEngine::open(LanePass& pass, const data::RunData& data, const std::filesy
     const std::lock_guard lock(events_mutex_);
     events_.push_back(event);
   });
+  listening_ = server_.get();
   progress_.message("listening on " + dist::Address{options_.listen.host, server_->port()}.str() + " for workers");
 }
 
@@ -205,6 +206,21 @@ void PsEngine::updated(LanePass& pass) {
     }
   }
   taken_.reset();
+}
+
+std::optional<PsStatus> PsEngine::status() const {
+  const dist::Server* server = listening_;
+  if (!server) return std::nullopt;
+  PsStatus status{.run_epoch = state_.run_epoch, .mode = options_.mode, .micro_batch = layout_.micro_batch, .workers = server->workers(), .counters = server->counters()};
+  status.step = static_cast<int64_t>(version_.load());
+  status.steps = config_.train.epochs * (options_.mode == dist::Mode::epoch ? 1 : steps_an_epoch_);
+  const dist::TransportCounters& bytes = server->transport_counters();
+  status.wire_bytes_in = bytes.wire_bytes_in;
+  status.wire_bytes_out = bytes.wire_bytes_out;
+  status.frame_bytes_in = bytes.bytes_in;
+  status.frame_bytes_out = bytes.bytes_out;
+  status.handshakes_failed = bytes.handshakes_failed + bytes.handshakes_timed_out + bytes.refused_over_limit;
+  return status;
 }
 
 void PsEngine::close(dist::Drain::Reason reason) {

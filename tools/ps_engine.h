@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -25,6 +26,19 @@ struct PsOptions {
   dist::TransportLimits limits;
 };
 
+/// How a server stands, for --metrics.
+struct PsStatus {
+  uint64_t run_epoch = 0;
+  dist::Mode mode = dist::Mode::bsp;
+  int64_t step = 0, steps = 0;  ///< taken, and in all
+  int micro_batch = 0;
+  std::vector<dist::WorkerStatus> workers;
+  dist::ServerCounters counters;
+  uint64_t wire_bytes_in = 0, wire_bytes_out = 0;    ///< with TLS
+  uint64_t frame_bytes_in = 0, frame_bytes_out = 0;  ///< what TLS carries
+  uint64_t handshakes_failed = 0;                    ///< timed out or over a limit, too
+};
+
 /// Steps whose lanes workers compute: ps_server's half of a training, under the same Trainer as a training alone.
 class PsEngine final : public LaneEngine {
  public:
@@ -39,9 +53,8 @@ class PsEngine final : public LaneEngine {
   /// Sends the workers home; what it moved is told.
   void close(dist::Drain::Reason reason);
 
-  /// Null before open().
-  const dist::Server* server() const { return server_.get(); }
-  uint64_t run_epoch() const { return state_.run_epoch; }
+  /// From any thread; nothing before open().
+  std::optional<PsStatus> status() const;
 
  private:
   void publish(LanePass& pass, uint64_t version);
@@ -63,7 +76,8 @@ class PsEngine final : public LaneEngine {
   std::optional<Ledger> ledger_;
   std::optional<dist::TaskResult> taken_;  // whose update is being made
   dist::Digest gradient_digest_ = {};
-  uint64_t version_ = 0;
+  std::atomic<uint64_t> version_ = 0;
+  std::atomic<const dist::Server*> listening_ = nullptr;
   bool started_ = false;
   int64_t next_step_ = -1;  // of the run: the first that was not begun
   std::set<int64_t> under_way_;

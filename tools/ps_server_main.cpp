@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "tools/cli_ps.h"
+#include "tools/dashboard_ps.h"
 #include "tools/exit_codes.h"
 #include "tools/interrupt.h"
 #include "tools/session.h"
@@ -26,6 +27,11 @@ int run(ServerArgs args, std::span<const char* const> argv) {
   for (const std::string& note : config_notes(config)) progress->message("note: " + note);
   const InterruptGuard guard;
   PsEngine engine(args.ps, config, *progress);
+  std::optional<PsDashboard> dashboard;
+  if (args.metrics) {
+    dashboard.emplace(*args.metrics, [&engine] { return engine.status(); });
+    progress->message("metrics at http://" + dist::Address{args.metrics->host, dashboard->port()}.str() + "/");
+  }
   options.trainer.engine = &engine;
   options.trainer.one_step_an_epoch = args.ps.mode == dist::Mode::epoch;
   TrainerResult result;
