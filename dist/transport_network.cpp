@@ -1,5 +1,6 @@
 #include "dist/transport_network.h"
 
+#include <asio/error.hpp>
 #include <asio/post.hpp>
 
 namespace tern::dist {
@@ -21,8 +22,8 @@ std::string name_of(const asio::ip::tcp::endpoint& endpoint) {
 }
 
 std::string words_for(const std::error_code& error) {
-  if (error == std::errc::connection_refused) return "connection refused";
-  if (error == std::errc::connection_reset || error == std::errc::broken_pipe) return "connection reset";
+  if (error == asio::error::connection_refused) return "connection refused";
+  if (error == asio::error::connection_reset || error == asio::error::broken_pipe) return "connection reset";
   return error.message();
 }
 

@@ -40,7 +40,7 @@ int offer_token(SSL* ssl, const EVP_MD* digest, const unsigned char** identity, 
 int no_pass_phrase(char*, int, int, void*) { return -1; }
 
 [[noreturn]] void refuse_file(const std::string& what, const std::string& file) {
-  const unsigned long error = ERR_peek_last_error();
+  const unsigned long error = ERR_peek_error();  // the first is the cause, later ones say where it passed
   const char* reason = ERR_reason_error_string(error);
   const std::string why = ERR_SYSTEM_ERROR(error) ? std::strerror(ERR_GET_REASON(error)) : reason ? reason : "no reason";
   ERR_clear_error();

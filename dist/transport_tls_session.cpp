@@ -103,7 +103,7 @@ bool TlsSession::encrypt(Bytes plain) {
   ERR_clear_error();
   size_t written = 0;
   if (SSL_write_ex(ssl_.get(), plain.data(), plain.size(), &written) == 1) return true;
-  why_ = words_for(ERR_peek_error());
+  why_ = words_for(ERR_peek_last_error());
   ERR_clear_error();
   return false;
 }
@@ -125,8 +125,12 @@ TlsSession::Status TlsSession::explain(int result) {
   const int error = SSL_get_error(ssl_.get(), result);
   if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) return Status::open;
   if (error == SSL_ERROR_ZERO_RETURN) return Status::closed;
-  why_ = words_for(ERR_peek_error());
+  why_ = words_for(ERR_peek_last_error());
   ERR_clear_error();
+  if (context_.server() && !established_ && output_.empty()) {
+    // OpenSSL does not answer what is no TLS at all. A client that is not tern's, or got --insecure, shall know why.
+    for (const int byte : {21, 3, 3, 0, 2, 2, 10}) output_.push_back(static_cast<std::byte>(byte));  // unexpected_message
+  }
   return Status::broken;
 }
 
@@ -142,7 +146,7 @@ std::string TlsSession::words_for(unsigned long error) const {
     return words_for_alert(reason - SSL_AD_REASON_OFFSET) + detail;
   if (established_) return "TLS failed" + detail;
   if (context_.server()) return "TLS handshake failed" + detail;
-  if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED) {
+  if (SSL_get_verify_result(ssl_.get()) != X509_V_OK) {
     if (context_.uses_token()) return "the server shows a certificate and asks for no token: it wants --tls-cert";
     return std::string("the server's certificate is not trusted: ") +
            X509_verify_cert_error_string(SSL_get_verify_result(ssl_.get()));

@@ -128,6 +128,8 @@ TEST_CASE("cli: commands of trainer", "[cli]") {
   const DataArgs synth = std::get<DataArgs>(trainer({"data", "synth"}));
   CHECK(synth.action == DataArgs::Action::synth);
   CHECK(synth.dir == "data");
+  CHECK(std::get<KeygenArgs>(trainer({"keygen", "job.token"})).file == "job.token");
+
   const VerifyResumeArgs verify = std::get<VerifyResumeArgs>(trainer({"verify-resume", "c.json", "--epochs", "2"}));
   CHECK(verify.train.config == "c.json");
   REQUIRE(verify.train.overrides.size() == 1);
@@ -183,6 +185,8 @@ TEST_CASE("cli: every wrong line of trainer has its own message", "[cli]") {
           {{"c.json", "--overfit-batches", "0"}, "--overfit-batches"},
           {{"c.json", "--overfit-batches", "two"}, "--overfit-batches"},
           {{"c.json", "--progress", "fancy"}, "--progress: got \"fancy\", wanted one of auto, bar, lines, json, none"},
+          {{"keygen"}, "FILE is required"},
+          {{"keygen", "a", "b"}, "unexpected argument \"b\""},
           {{"data"}, "subcommand is required"},
           {{"data", "fetch"}, "NAME is required"},
           {{"data", "fetch", "mnist"}, "mnist not in {cifar10,cifar100}"},

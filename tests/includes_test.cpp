@@ -36,8 +36,12 @@ const std::vector<LibraryRule>& library_rules() {
       {"Eigen", std::regex("(unsupported/)?Eigen/.*"), std::regex("kernels/.*\\.cpp")},
       {"cuDNN", std::regex("cudnn.*"), std::regex(".*_cudnn\\.cpp")},
       {"JSON", std::regex("nlohmann/.*"), std::regex("tools/.*|nn/safetensors.*")},
-      {"sockets", std::regex("(sys/socket|sys/un|netinet/.*|arpa/inet|netdb|sys/epoll|poll|openssl/ssl)\\.h"),
+      {"sockets", std::regex("(sys/socket|sys/un|netinet/.*|arpa/inet|netdb|sys/epoll|poll)\\.h"),
        std::regex("dist/.*|tools/dashboard.*")},
+      // Nor in those headers of dist that others include: transport_*.h are its own, transport.h is everybody's.
+      {"Asio and TLS", std::regex("asio\\.hpp|asio/.*|openssl/(ssl|bio|tls1)\\.h"),
+       std::regex("dist/.*\\.cpp|dist/transport_.*\\.h")},
+      {"the transport's inside", std::regex("dist/transport_.*\\.h"), std::regex("dist/.*")},
       {"Highway", std::regex("hwy/.*"), std::regex("(core|kernels)/.*")},
       {"the programs' libraries", std::regex("(CLI|spdlog|fmt|curl)/.*|archive.*"), std::regex("tools/.*")},
   };
@@ -87,6 +91,10 @@ TEST_CASE("includes: the rules refuse what they should", "[includes]") {
   CHECK(violation("kernels/conv2d/conv2d.cpp", "cudnn.h"));
   CHECK(violation("core/plan.cpp", "nlohmann/json.hpp"));
   CHECK(violation("tools/trainer_main.cpp", "sys/socket.h"));
+  CHECK(violation("tools/ps_server_main.cpp", "asio/ip/tcp.hpp"));
+  CHECK(violation("tools/data_fetch.cpp", "openssl/ssl.h"));
+  CHECK(violation("dist/transport.h", "asio/ip/tcp.hpp"));
+  CHECK(violation("dist/worker.h", "openssl/ssl.h"));
   CHECK(violation("tools/trainer_main.cpp", "tests/catch.h"));
   CHECK(violation("nn/module.cpp", "spdlog/spdlog.h"));
 
@@ -96,6 +104,9 @@ TEST_CASE("includes: the rules refuse what they should", "[includes]") {
   CHECK_FALSE(violation("kernels/conv2d/conv2d_cudnn.cpp", "cudnn.h"));
   CHECK_FALSE(violation("nn/safetensors.cpp", "nlohmann/json.hpp"));
   CHECK_FALSE(violation("dist/server.cpp", "sys/socket.h"));
+  CHECK_FALSE(violation("dist/transport_dialer.cpp", "asio/ip/tcp.hpp"));
+  CHECK_FALSE(violation("dist/transport_tls.h", "openssl/ssl.h"));
+  CHECK_FALSE(violation("tools/data_digest.cpp", "openssl/evp.h"));
   CHECK_FALSE(violation("tools/trainer_main.cpp", "nn/module.h"));
 }
 

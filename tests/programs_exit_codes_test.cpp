@@ -179,3 +179,27 @@ TEST_CASE("trainer: a diverging run is exit 5, names epoch, step and tensor, and
   CHECK_THAT(skip.err, HasText("after 2 skipped steps in a row"));
   CHECK_THAT(read_file(bench / "skip" / "steps.jsonl"), HasText("\"skipped\":true"));
 }
+
+TEST_CASE("trainer keygen: a token for its owner alone, never over another file", "[programs]") {
+  const TempDir dir;
+  const auto keygen = [&](const Args& args) {
+    Args command{"trainer", "keygen"};
+    command.insert(command.end(), args.begin(), args.end());
+    return Process(command, dir.path()).wait();
+  };
+  const Outcome made = keygen({"job.token"});
+  INFO(made.err);
+  CHECK(made.code == 0);
+  CHECK_THAT(made.out, HasText("--token-file job.token"));
+  CHECK(std::filesystem::status(dir / "job.token").permissions() == std::filesystem::perms(0600));
+  const std::string token = read_file(dir / "job.token");
+  CHECK(token.size() == 65);
+  CHECK(made.out.find(token.substr(0, 64)) == std::string::npos);  // the terminal is no place for secrets
+
+  const Outcome again = keygen({"job.token"});
+  CHECK(again.code == 1);
+  CHECK_THAT(again.err, HasText("job.token: exists"));
+  CHECK(read_file(dir / "job.token") == token);
+  CHECK(keygen({"none/job.token"}).code == 1);
+  CHECK(keygen({}).code == 2);
+}

@@ -136,9 +136,10 @@ struct TrainerParser {
   TrainArgs train;
   DataArgs data;
   VerifyResumeArgs verify;
+  KeygenArgs keygen;
   Recipe recipe, verify_recipe;
   std::string resume, seeds, max_time;
-  CLI::App *data_command, *fetch, *synth, *verify_command;
+  CLI::App *data_command, *fetch, *synth, *verify_command, *keygen_command;
 
   TrainerParser();
   void add_train_options();
@@ -168,6 +169,8 @@ TrainerParser::TrainerParser() {
       ->type_name("STEPS")
       ->check(CLI::PositiveNumber);
   verify_command->get_option("CONFIG")->required();
+  keygen_command = app.add_subcommand("keygen", "Make a secret token that ps_server and its workers share");
+  keygen_command->add_option("FILE", keygen.file, "Where to write it; must not exist")->required();
   app.footer(
       "Examples:\n"
       "  trainer tools/configs/demo.json\n"
@@ -226,6 +229,7 @@ TrainerCommand TrainerParser::result() {
     data.action = fetch->parsed() ? DataArgs::Action::fetch : DataArgs::Action::synth;
     return data;
   }
+  if (keygen_command->parsed()) return keygen;
   if (!verify_command->parsed()) return train_result();
   apply_recipe(verify_recipe, verify.train);
   apply_epochs(verify_recipe.epochs, verify.train);

@@ -52,7 +52,12 @@ struct VerifyResumeArgs {
   TrainArgs train;  ///< config, overrides, out, stages and progress only
 };
 
-using TrainerCommand = std::variant<TrainArgs, DataArgs, VerifyResumeArgs, CliText>;
+/// `trainer keygen FILE`
+struct KeygenArgs {
+  std::string file;
+};
+
+using TrainerCommand = std::variant<TrainArgs, DataArgs, VerifyResumeArgs, KeygenArgs, CliText>;
 
 struct EvaluateArgs {
   std::vector<std::string> checkpoints;

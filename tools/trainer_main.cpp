@@ -3,6 +3,7 @@
 #include <exception>
 
 #include "core/error.h"
+#include "dist/security.h"
 #include "tools/cli.h"
 #include "tools/data_fetch.h"
 #include "tools/data_synthetic.h"
@@ -92,6 +93,17 @@ int run(const DataArgs& args, std::span<const char* const>) {
   progress->finish();
   std::printf("%s %s\n", (fs::path(args.dir) / format.folder).c_str(),
               outcome == data::FetchOutcome::kAlreadyThere ? "was there already" : "is ready");
+  return 0;
+}
+
+int run(const KeygenArgs& args, std::span<const char* const>) {
+  dist::make_token(args.file);
+  std::printf(
+      "%s holds a new secret token; who has it may take part in a training.\n"
+      "Copy it to every worker's machine over a channel that nobody reads (scp -p keeps its mode of 0600), then:\n"
+      "  ps_server CONFIG.json --listen HOST:PORT --token-file %s\n"
+      "  ps_worker --server HOST:PORT --token-file %s\n",
+      args.file.c_str(), args.file.c_str(), args.file.c_str());
   return 0;
 }
 
