@@ -14,6 +14,12 @@
 
 namespace tern {
 
+struct StepSwitches {
+  bool fold = true;          ///< lanes of a step in one batch; false: one after another
+  bool plan = true;          ///< record and replay
+  bool reuse_memory = true;  ///< the plan's memory planner
+};
+
 /// The network, its parameters, and forward and backward of pictures: what every process that computes lanes has.
 ///
 /// With precision fp16 or bf16 the pass computes in 16 bits on rounded weights, with statistics and loss in f32.

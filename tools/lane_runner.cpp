@@ -6,14 +6,14 @@
 
 namespace tern {
 
-LaneRunner::LaneRunner(Context& context, LanePass& pass, StepSwitches switches, std::shared_ptr<Arena> arena)
-    : pass_(pass), fold_(switches.fold),
+LaneRunner::LaneRunner(Context& context, LanePass& pass, StepSwitches switches, std::shared_ptr<Arena> arena, Tensor gradient)
+    : pass_(pass), fold_(switches.fold), gradient_(std::move(gradient)),
       plan_(
           context,
           [this](std::span<const Tensor> in) { return pass_.run(in, loss_scale_, fold_ ? gradient_ : lane_grads_).list(); },
           {.plan = switches.plan, .reuse_memory = switches.reuse_memory, .arena = std::move(arena)}) {
   MemoryTag tag(context, "gradients");
-  gradient_ = Tensor::zeros(context, {pass.store().size()});
+  if (!gradient_.defined()) gradient_ = Tensor::zeros(context, {pass.store().size()});
   if (fold_) return;
   lane_grads_ = Tensor::zeros(context, {pass.store().size()});
   sum_.emplace(gradient_);

@@ -8,7 +8,6 @@
 #include "tools/lane_engine.h"
 #include "tools/lane_pass.h"
 #include "tools/lane_sum.h"
-#include "tools/training_step.h"
 
 namespace tern {
 
@@ -16,8 +15,9 @@ namespace tern {
 /// that computes a part of a step's lanes.
 class LaneRunner {
  public:
-  /// `arena` may be shared with other plans that never run at the same time; null: one of its own.
-  LaneRunner(Context& context, LanePass& pass, StepSwitches switches, std::shared_ptr<Arena> arena = nullptr);
+  /// `arena` may be shared with other plans that never run at the same time; null: one of its own. `gradient` f32 [P] is
+  /// where gradients are left; undefined: a tensor of its own.
+  LaneRunner(Context& context, LanePass& pass, StepSwitches switches, std::shared_ptr<Arena> arena = nullptr, Tensor gradient = {});
 
   /// Forward and backward of the node `lanes`, whose pictures are rows [first_row, first_row + rows) of `batch`, where
   /// the whole step has `pictures`; the loss is multiplied by `loss_scale` (f32 [1], or undefined: 1). Computes with the

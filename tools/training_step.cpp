@@ -79,7 +79,6 @@ TrainingStep::TrainingStep(Context& context, const Config& config, data::Picture
     good_steps_ = Tensor::zeros(context, {1}, DType::i64);
   }
   if (context.device().kind == Device::Kind::cuda) stopped_ = Tensor::zeros(context, {1});
-  if (engine) statistics_sizes_ = lanes_.statistics_sizes();
   compile_steps();
 }
 
@@ -98,12 +97,8 @@ void TrainingStep::compile_steps() {
     }, options);
     return;
   }
-  if (!engine_) {
-    pass_grads_ = Tensor::zeros(context_, {store().size()});
-    lane_sum_.emplace(store().grads);
-    pass_.emplace(context_, [this](std::span<const Tensor> in) { return lanes_.run(in, loss_scale_, pass_grads_).list(); }, options);
-  }
-  options.arena = nullptr;  // its own: the last pass's outputs still lie in the pass's arena when it runs
+  statistics_sizes_ = lanes_.statistics_sizes();
+  if (!engine_) runner_.emplace(context_, lanes_, switches_, arena_, store().grads);
   update_.emplace(context_, [this](std::span<const Tensor> in) {
     context_.enter_phase("optimizer");
     return update(in[0]);
@@ -161,33 +156,24 @@ void TrainingStep::run_folded(const data::Batch& batch, Pending& pending) {
   pending.reports.push_back(kept((*folded_)(lanes_.inputs_of(batch, 0, batch.size(), batch.size()))[0]));
 }
 
-void TrainingStep::run_lanes(const data::Batch& batch, Pending& pending) {
-  const int64_t lanes = batch.lanes();
-  std::vector<Tensor> statistics;
-  Tensor loss_bad;
-  lane_sum_->begin();
-  for (int lane = 0; lane < lanes; ++lane) {
-    const std::vector<Tensor> out = (*pass_)(lanes_.inputs_of(batch, int64_t{lane} * batch.micro_batch, batch.lane_size(lane), batch.size()));
-    lane_sum_->add(pass_grads_);
-    // The pass's outputs are overwritten by the next lane.
-    pending.reports.push_back(kept(out[0]));
-    loss_bad = lane == 0 ? kept(out[1]) : maximum(loss_bad, out[1]);
-    for (size_t i = 0; i + 2 < out.size(); ++i) {
-      const Tensor& seen = out[i + 2];
-      if (lane == 0) statistics.push_back(Tensor::empty(context_, {lanes, seen.size(1)}, seen.dtype()));
-      slice(statistics[i], 0, lane, lane + 1).copy_from(seen);
-    }
+/// A step whose lanes are computed one after another, or by the engine.
+bool TrainingStep::run_lanes(const data::Batch& batch, Pending& pending) {
+  if (engine_) {
+    context_.enter_phase("lanes");
+    const std::optional<LaneResults> results = engine_->run(lanes_, batch, loss_scale_, store().grads);
+    if (!results) return false;
+    finish_lanes(*results, pending);
+    engine_->updated(lanes_);
+    return true;
   }
-  lane_sum_->finish();
-  finish_lanes(loss_bad, statistics, pending);
+  LaneResults results{.epoch = batch.epoch, .step = batch.step, .pictures = batch.size(), .nodes = {}};
+  results.nodes.push_back(runner_->run(batch, 0, batch.size(), batch.size(), {0, batch.lanes()}, loss_scale_));
+  finish_lanes(results, pending);
+  return true;
 }
 
-/// A step on lanes that the engine had computed.
-bool TrainingStep::run_engine(const data::Batch& batch, Pending& pending) {
-  context_.enter_phase("lanes");
-  const std::optional<LaneResults> given = engine_->run(lanes_, batch, loss_scale_, store().grads);
-  if (!given) return false;
-  const LaneResults& results = *given;
+/// What follows when the lanes' gradients are summed: optimizer and running statistics.
+void TrainingStep::finish_lanes(const LaneResults& results, Pending& pending) {
   StepOutcome& outcome = pending.outcome;
   outcome.epoch = results.epoch;
   outcome.step = results.step;
@@ -209,14 +195,8 @@ bool TrainingStep::run_engine(const data::Batch& batch, Pending& pending) {
     for (const Tensor& statistic : statistics)
       slice(statistic, 0, node.first, node.first + node.count).write(take(node.count * statistic.size(1)));
   }
-  finish_lanes(Tensor::full(context_, {1}, loss_bad), statistics, pending);
-  engine_->updated(lanes_);
-  return true;
-}
-
-void TrainingStep::finish_lanes(const Tensor& loss_bad, std::span<const Tensor> statistics, Pending& pending) {
   context_.enter_phase("optimizer");
-  const std::vector<Tensor> result = (*update_)({loss_bad});
+  const std::vector<Tensor> result = (*update_)({Tensor::full(context_, {1}, loss_bad)});
   network().update_statistics(statistics, {pending.outcome.pictures, config_.train.micro_batch}, result[1]);
   pending.reports.push_back(kept(result[0]));
 }
@@ -236,11 +216,10 @@ bool TrainingStep::run(const data::Batch& batch) {
   context_.set_rng_key(config_.run.seed, static_cast<uint64_t>(batch.epoch));
   set_rates();
   pending.outcome.lr = learning_rate_;
-  if (engine_) {
-    if (!run_engine(batch, pending)) return false;
-  } else {
-    switches_.fold ? run_folded(batch, pending) : run_lanes(batch, pending);
-  }
+  if (folded_)
+    run_folded(batch, pending);
+  else if (!run_lanes(batch, pending))
+    return false;
   pending_.push_back(std::move(pending));
   context_.enter_phase({});
   ++steps_;
@@ -307,14 +286,6 @@ void TrainingStep::swap_average() {
   store().master.copy_from(average_->average());
   average_->average().copy_from(weights);
   lanes_.weights_changed();
-}
-
-std::vector<PlanStats> TrainingStep::plan_stats() const {
-  if (folded_) return folded_->stats();
-  std::vector<PlanStats> stats;
-  if (pass_) stats = pass_->stats();
-  for (const PlanStats& s : update_->stats()) stats.push_back(s);
-  return stats;
 }
 
 }  // namespace tern

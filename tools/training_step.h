@@ -11,15 +11,9 @@
 #include "tools/config.h"
 #include "tools/lane_engine.h"
 #include "tools/lane_pass.h"
-#include "tools/lane_sum.h"
+#include "tools/lane_runner.h"
 
 namespace tern {
-
-struct StepSwitches {
-  bool fold = true;          ///< lanes of a step in one batch; false: one after another
-  bool plan = true;          ///< record and replay
-  bool reuse_memory = true;  ///< the plan's memory planner
-};
 
 /// What one step did.
 struct StepOutcome {
@@ -76,8 +70,6 @@ class TrainingStep {
   /// Exchanges weights and their average, for an evaluation of the average; a second call changes back.
   void swap_average();
   bool has_average() const { return average_.has_value(); }
-  /// One a recorded plan.
-  std::vector<PlanStats> plan_stats() const;
 
  private:
   struct Group {
@@ -91,9 +83,8 @@ class TrainingStep {
   std::vector<Tensor> update(const Tensor& loss_bad);
   void compile_steps();
   void run_folded(const data::Batch& batch, Pending& pending);
-  void run_lanes(const data::Batch& batch, Pending& pending);
-  bool run_engine(const data::Batch& batch, Pending& pending);
-  void finish_lanes(const Tensor& loss_bad, std::span<const Tensor> statistics, Pending& pending);
+  bool run_lanes(const data::Batch& batch, Pending& pending);
+  void finish_lanes(const LaneResults& results, Pending& pending);
   void set_rates();
   StepOutcome outcome_of(const Pending& pending) const;
 
@@ -102,16 +93,15 @@ class TrainingStep {
   StepSwitches switches_;
   LaneEngine* engine_;
   LanePass lanes_;
-  std::vector<int64_t> statistics_sizes_;  // with an engine
-  Tensor pass_grads_;            // f32 [P]: of one lane, where they are computed one after another
+  std::vector<int64_t> statistics_sizes_;  // where lanes are not folded
   Tensor loss_scale_, good_steps_;  // f32 [1], i64 [1] of fp16's dynamic scale; undefined otherwise
   Tensor stopped_;               // f32 [1], not 0: a step was not finite and nothing may change; undefined on the CPU
   std::vector<Group> groups_;
   std::optional<WeightAverage> average_;
   std::shared_ptr<Arena> arena_;
-  std::optional<CompiledStep> folded_;         // a whole step
-  std::optional<CompiledStep> pass_, update_;  // its parts, for lanes one after another
-  std::optional<LaneSum> lane_sum_;
+  std::optional<CompiledStep> folded_;  // a whole step
+  std::optional<LaneRunner> runner_;    // or its parts: lanes one after another, unless an engine computes them ...
+  std::optional<CompiledStep> update_;  // ... and what follows
   std::vector<Pending> pending_;
   double learning_rate_ = 0;
   int64_t steps_ = 0;
