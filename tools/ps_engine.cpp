@@ -227,6 +227,11 @@ void PsEngine::close(dist::Drain::Reason reason) {
   if (!server_) return;
   server_->stop(reason);
   tell_events();
+  const PsStatus s = *status();
+  const auto text = [](uint64_t n) { return std::to_string(n); };
+  progress_.message("moved: steps " + text(s.counters.steps) + ", gradient_bytes " + text(s.counters.gradient_bytes) + ", parameter_bytes " +
+                    text(s.counters.parameter_bytes) + ", frame_bytes_in " + text(s.frame_bytes_in) + ", frame_bytes_out " + text(s.frame_bytes_out) +
+                    ", tcp_bytes_in " + text(s.wire_bytes_in) + ", tcp_bytes_out " + text(s.wire_bytes_out));
 }
 
 }  // namespace tern
