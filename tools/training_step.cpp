@@ -159,7 +159,7 @@ void TrainingStep::run_folded(const data::Batch& batch, Pending& pending) {
 /// A step whose lanes are computed one after another, or by the engine.
 bool TrainingStep::run_lanes(const data::Batch& batch, Pending& pending) {
   if (engine_) {
-    context_.enter_phase("lanes");
+    context_.enter_phase("forward");  // and backward: where the time goes is the workers' to know
     const std::optional<LaneResults> results = engine_->run(lanes_, batch, loss_scale_, store().grads);
     if (!results) return false;
     finish_lanes(*results, pending);
