@@ -113,7 +113,7 @@ struct Layout<Welcome> {
     io.text(m.config, size_t{256} << 10);
   }
   static bool valid(const Welcome& m) {
-    return m.heartbeat_ms >= 1 && at_most(m.wire, Wire::top_k) && static_cast<int>(m.mode) < kModes &&
+    return m.heartbeat_ms >= 1 && at_most(m.wire, Wire::f16) && static_cast<int>(m.mode) < kModes &&
            is_utf8(m.config);
   }
 };

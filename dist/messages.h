@@ -32,7 +32,7 @@ struct Hello {
 };
 
 /// How gradients travel.
-enum class Wire : uint8_t { f32, f16, top_k };
+enum class Wire : uint8_t { f32, f16 };
 
 struct Welcome {
   uint32_t worker = 0;         ///< the id for this connection

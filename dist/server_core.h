@@ -39,7 +39,7 @@ struct Task {
   int lanes = 0;      ///< that hold pictures
   int whole_slots = 0;  ///< 1: one worker computes all of it (asp, ssp)
   float loss_scale = 1;
-  std::function<uint64_t(LaneRange)> result_bytes;  ///< size of a result's body; with top-k the most it may be
+  std::function<uint64_t(LaneRange)> result_bytes;  ///< size of a result's body
 };
 
 /// What a worker computed for a node: the bytes that tools/lane_body.h reads.

@@ -77,8 +77,7 @@ bool ServerCore::start_result(Peer& peer, const FrameHeader& header, Bytes paylo
     return true;
   }
   const uint64_t wanted = task->second.task.result_bytes(slot.range);
-  const bool fits = options_.terms.wire == Wire::top_k ? assembly.total <= wanted : assembly.total == wanted;
-  if (!fits)
+  if (assembly.total != wanted)
     return refuse(peer, Refusal::oversized, "a result of " + std::to_string(assembly.total) + " bytes, wanted " + std::to_string(wanted));
   assembly.refused = false;
   assembly.body = std::make_shared<std::vector<std::byte>>();

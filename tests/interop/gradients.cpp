@@ -33,7 +33,7 @@ void run(const std::string& config_file, const std::string& weights_file, const 
   options.threads = config.run.threads;
   Context context(options);
   const data::DatasetPtr data = data::open_dataset(name_of(config.data.name), config.data.dir, data::Split::kTrain);
-  data::Loader loader(data, {.micro_batch = config.train.micro_batch, .lanes = config.train.lanes, .shuffle = false});
+  data::Loader loader(data, {{.micro_batch = config.train.micro_batch, .lanes = config.train.lanes, .shuffle = false}});
   TrainingStep training(context, config, data->shape(), static_cast<int64_t>(data->classes().size()),
                         loader.steps_per_epoch(), {.plan = false});
   const SafetensorsFile weights = SafetensorsFile::open(weights_file);
