@@ -42,7 +42,8 @@ class Parties : public LaneEngine {
  public:
   Parties(Context& context, int parties, StepSwitches switches) : context_(context), parties_(parties), switches_(switches) {}
 
-  LaneResults run(LanePass& pass, const data::Batch& batch, const Tensor& loss_scale, const Tensor& gradient) override {
+  void open(LanePass&, const data::RunData&, const std::filesystem::path&) override {}
+  std::optional<LaneResults> run(LanePass& pass, const data::Batch& batch, const Tensor& loss_scale, const Tensor& gradient) override {
     if (!runner_) runner_ = std::make_unique<LaneRunner>(context_, pass, switches_);
     LaneResults results{.epoch = batch.epoch, .step = batch.step, .pictures = batch.size(), .nodes = {}};
     const Lanes lanes{batch.size(), batch.micro_batch};
