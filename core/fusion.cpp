@@ -42,7 +42,8 @@ std::optional<Instruction> merge(const Instruction& a, const Instruction& b, Con
 
 /// Whether b reads all of a's only output and nobody else reads any of it.
 bool belong_together(const Instruction& a, const Instruction& b, const std::unordered_map<size_t, int>& reads) {
-  if (a.out.size() != 1 || b.out.size() != 1 || !a.overwritten.empty() || !b.overwritten.empty() || !b.phase.empty()) return false;
+  if (a.out.size() != 1 || b.out.size() != 1 || !a.overwritten.empty() || !b.overwritten.empty() || !b.phase.empty())
+    return false;
   const auto in_place = [](const Instruction& x) { return std::ranges::count(x.in, x.out[0].value, &Ref::value) > 0; };
   if (in_place(a) || in_place(b)) return false;
   const auto read_by_b = std::ranges::count(b.in, a.out[0]);

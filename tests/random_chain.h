@@ -99,8 +99,10 @@ inline void check_random_chains(const Context::Options& options, double toleranc
     const Shape& shape = shapes[seed % std::size(shapes)];
     const bool view = seed % 4 == 3;
     const Shape whole = shape.with(0, shape[0] + (view ? 1 : 0));
-    const std::vector<Input> set = {
-        {.shape = whole, .low = -2, .high = 3}, {.shape = whole, .low = -2, .high = 3}, {.shape = {shape[1]}}, {.shape = {1}, .low = 0.5, .high = 2}};
+    const std::vector<Input> set = {{.shape = whole, .low = -2, .high = 3},
+                                    {.shape = whole, .low = -2, .high = 3},
+                                    {.shape = {shape[1]}},
+                                    {.shape = {1}, .low = 0.5, .high = 2}};
     const auto function = [&](std::span<const Tensor> in) {
       Tensors operands(in.begin(), in.end());
       if (view)

@@ -9,11 +9,13 @@
 namespace tern {
 
 /// A formula of kernels/common/formulas.h.
-enum class StepCode : uint8_t {  // clang-format off: by kind
+// clang-format off
+enum class StepCode : uint8_t {
   add, sub, mul, div, maximum, minimum,
   neg, abs, relu, clamp, sqrt, rsqrt, exp, log, tanh, sigmoid, silu, gelu, gelu_tanh,
   relu_backward, clamp_backward, tanh_backward, sigmoid_backward, silu_backward, gelu_backward, gelu_tanh_backward,
-};  // clang-format on
+};
+// clang-format on
 
 /// y = code(a, b), for one element of each.
 struct ChainStep {

@@ -13,9 +13,10 @@
 namespace tern {
 namespace {
 
-constexpr int64_t kBlock = 512;  // elements that go through all steps before the next are read: they stay in the L1 cache
+/// Elements that go through all steps before the next are read: they stay in the L1 cache.
+constexpr int64_t kBlock = 512;
 
-/// An op alone: a chain's parts, or a part of its own; none for ops that cannot be one.
+/// What an op is as part of a chain, `in` being its inputs: a chain is its parts; none for an op that cannot be one.
 std::vector<ElementwiseChain::Part> parts_of(const std::shared_ptr<const Op>& op, const std::vector<int>& in) {
   std::vector<ElementwiseChain::Part> parts;
   if (const auto* chain = dynamic_cast<const ElementwiseChain*>(op.get())) {
@@ -39,7 +40,8 @@ std::vector<ElementwiseChain::Part> parts_of(const std::shared_ptr<const Op>& op
   return parts;
 }
 
-/// Whether a tensor of `shape` repeats along one of `whole`: they are equal, or the former is one element or the last axes.
+/// Whether a tensor of `shape` repeats along one of `whole`: they are equal, or the former is one element or the last
+/// axes.
 bool repeats(const Shape& shape, const Shape& whole) {
   if (shape.numel() == 1) return true;
   int axes = shape.rank();
@@ -50,81 +52,99 @@ bool repeats(const Shape& shape, const Shape& whole) {
 }
 
 // y = f(a, b) over rows; y is none of the others. f32 formulas that are vectorised by hand go where their ops go.
-template <class F, class C>
-void map_rows(const F& f, const C* a, const C* b, C* __restrict y, int64_t count) {
+template <class F>
+void map_rows(const F& f, const auto* a, const auto* b, auto* __restrict y, int64_t n) {
   TERN_INDEPENDENT
-  for (int64_t i = 0; i < count; ++i) y[i] = evaluate(f, a[i], b[i]);
+  for (int64_t i = 0; i < n; ++i) y[i] = evaluate(f, a[i], b[i]);
 }
-template <class C>
-void map_rows(formula::Sqrt, const C* a, const C*, C* y, int64_t count) { vector_math::sqrt(a, y, count); }
-template <class C>
-void map_rows(formula::Rsqrt, const C* a, const C*, C* y, int64_t count) { vector_math::rsqrt(a, y, count); }
-template <class C>
-void map_rows(formula::Exp, const C* a, const C*, C* y, int64_t count) { vector_math::exp(a, y, count); }
-template <class C>
-void map_rows(formula::Log, const C* a, const C*, C* y, int64_t count) { vector_math::log(a, y, count); }
-template <class C>
-void map_rows(formula::Tanh, const C* a, const C*, C* y, int64_t count) { vector_math::tanh(a, y, count); }
-template <class C>
-void map_rows(formula::Sigmoid, const C* a, const C*, C* y, int64_t count) { vector_math::sigmoid(a, y, count); }
-template <class C>
-void map_rows(formula::Silu, const C* a, const C*, C* y, int64_t count) { vector_math::silu(a, y, count); }
-template <class C>
-void map_rows(formula::Gelu, const C* a, const C*, C* y, int64_t count) { vector_math::gelu(a, y, count); }
-template <class C>
-void map_rows(formula::GeluTanh, const C* a, const C*, C* y, int64_t count) { vector_math::gelu_tanh(a, y, count); }
-template <class C>
-void map_rows(formula::SiluBackward, const C* a, const C* b, C* y, int64_t count) { vector_math::silu_backward(a, b, y, count); }
-template <class C>
-void map_rows(formula::GeluBackward, const C* a, const C* b, C* y, int64_t count) { vector_math::gelu_backward(a, b, y, count); }
-template <class C>
-void map_rows(formula::GeluTanhBackward, const C* a, const C* b, C* y, int64_t count) { vector_math::gelu_tanh_backward(a, b, y, count); }
+// clang-format off
+void map_rows(formula::Sqrt, const auto* a, const auto*, auto* y, int64_t n) { vector_math::sqrt(a, y, n); }
+void map_rows(formula::Rsqrt, const auto* a, const auto*, auto* y, int64_t n) { vector_math::rsqrt(a, y, n); }
+void map_rows(formula::Exp, const auto* a, const auto*, auto* y, int64_t n) { vector_math::exp(a, y, n); }
+void map_rows(formula::Log, const auto* a, const auto*, auto* y, int64_t n) { vector_math::log(a, y, n); }
+void map_rows(formula::Tanh, const auto* a, const auto*, auto* y, int64_t n) { vector_math::tanh(a, y, n); }
+void map_rows(formula::Sigmoid, const auto* a, const auto*, auto* y, int64_t n) { vector_math::sigmoid(a, y, n); }
+void map_rows(formula::Silu, const auto* a, const auto*, auto* y, int64_t n) { vector_math::silu(a, y, n); }
+void map_rows(formula::Gelu, const auto* a, const auto*, auto* y, int64_t n) { vector_math::gelu(a, y, n); }
+void map_rows(formula::GeluTanh, const auto* a, const auto*, auto* y, int64_t n) { vector_math::gelu_tanh(a, y, n); }
+void map_rows(formula::SiluBackward, const auto* a, const auto* b, auto* y, int64_t n) { vector_math::silu_backward(a, b, y, n); }
+void map_rows(formula::GeluBackward, const auto* a, const auto* b, auto* y, int64_t n) { vector_math::gelu_backward(a, b, y, n); }
+void map_rows(formula::GeluTanhBackward, const auto* a, const auto* b, auto* y, int64_t n) { vector_math::gelu_tanh_backward(a, b, y, n); }
+// clang-format on
 
-/// Elements [at, at + count) of an input in the type that is computed in: where they lie, or in `buffer`.
+/// Elements [at, at + count) of an input that repeats every `period`, in the type that is computed in.
 template <class T>
-const Compute<T>* load_block(const T* x, int64_t period, bool whole, int64_t at, int64_t count, Compute<T>* buffer) {
-  if (whole) {
-    if constexpr (!kIsHalf<T>) return x + at;
-    for (int64_t i = 0; i < count; ++i) buffer[i] = load_element(x[at + i]);
-    return buffer;
+void load_repeated(const T* x, int64_t period, int64_t at, int64_t count, Compute<T>* buffer) {
+  if (period == 1) {
+    std::fill(buffer, buffer + count, load_element(*x));
+    return;
   }
-  int64_t from = at % period;
-  for (int64_t i = 0; i < count; ++i) {
-    buffer[i] = load_element(x[from]);
-    if (++from == period) from = 0;
+  for (int64_t from = at % period, i = 0; i < count; from = 0) {
+    const int64_t end = std::min(count, i + period - from);
+    for (; i < end; ++i, ++from) buffer[i] = load_element(x[from]);
   }
-  return buffer;
 }
 
-/// One block of at most kBlock elements through all steps.
+/// Runs a part of the output, block by block.
 template <class T>
-void run_block(const ChainProgram<Compute<T>>& program, const T* const* in, T* out, int64_t at, int64_t count) {
+class ChainRunner {
+ public:
   using C = Compute<T>;
-  C loaded[kMaxChainInputs][kBlock], results[2][kBlock], number[kBlock];
-  const C* inputs[kMaxChainInputs] = {};
-  for (int n = 0; n < program.inputs; ++n)
-    inputs[n] = load_block(in[n], program.period[n], program.period[n] == program.count, at, count, loaded[n]);
-  const C* previous = nullptr;
-  for (int s = 0; s < program.steps; ++s) {
-    const auto& step = program.step[s];
-    const auto operand = [&](int which) -> const C* {
-      if (which >= 0) return inputs[which];
-      if (which == ChainStep::kPrevious) return previous;
-      std::fill(number, number + count, step.low);
-      return number;
-    };
-    const C *a = operand(step.a), *b = operand(step.b);
-    C* result = results[s % 2];
-    if constexpr (!kIsHalf<T>)
-      if (s + 1 == program.steps) result = out + at;
-    visit_formula(step, [&](const auto& f) { map_rows(f, a, b, result, count); });
-    if constexpr (kIsHalf<T>)
-      for (int64_t i = 0; i < count; ++i) result[i] = load_element(store_element<T>(result[i]));
-    previous = result;
+  ChainRunner(const ChainProgram<C>& program, const T* const* in, T* out) : program_(program), in_(in), out_(out) {}
+
+  void run(int64_t begin, int64_t end) {
+    for (int s = 0; s < program_.steps; ++s)
+      if (program_.step[s].a == ChainStep::kNumber || program_.step[s].b == ChainStep::kNumber)
+        std::fill(numbers_[s], numbers_[s] + std::min(kBlock, end - begin), program_.step[s].low);
+    for (int64_t at = begin; at < end; at += kBlock) {
+      const int64_t count = std::min(kBlock, end - at);
+      for (int n = 0; n < program_.inputs; ++n) load(n, at, count, at == begin);
+      run_steps(at, count);
+    }
   }
-  if constexpr (kIsHalf<T>)
-    for (int64_t i = 0; i < count; ++i) out[at + i] = store_element<T>(previous[i]);
-}
+
+ private:
+  /// Sets inputs_[n] to where the elements lie, or to a copy in the type that is computed in.
+  void load(int n, int64_t at, int64_t count, bool first) {
+    const int64_t period = program_.period[n];
+    inputs_[n] = loaded_[n];
+    if (period != program_.count) {
+      if (first || kBlock % period != 0)  // else every block has the same elements
+        load_repeated(in_[n], period, at, count, loaded_[n]);
+    } else if constexpr (kIsHalf<T>) {
+      for (int64_t i = 0; i < count; ++i) loaded_[n][i] = load_element(in_[n][at + i]);
+    } else {
+      inputs_[n] = in_[n] + at;
+    }
+  }
+
+  void run_steps(int64_t at, int64_t count) {
+    const C* previous = nullptr;
+    for (int s = 0; s < program_.steps; ++s) {
+      const auto& step = program_.step[s];
+      const auto operand = [&](int which) -> const C* {
+        if (which >= 0) return inputs_[which];
+        return which == ChainStep::kPrevious ? previous : numbers_[s];
+      };
+      const C *a = operand(step.a), *b = operand(step.b);
+      C* result = results_[s % 2];
+      if constexpr (!kIsHalf<T>)
+        if (s + 1 == program_.steps) result = out_ + at;
+      visit_formula(step, [&](const auto& f) { map_rows(f, a, b, result, count); });
+      if constexpr (kIsHalf<T>)
+        for (int64_t i = 0; i < count; ++i) result[i] = load_element(store_element<T>(result[i]));
+      previous = result;
+    }
+    if constexpr (kIsHalf<T>)
+      for (int64_t i = 0; i < count; ++i) out_[at + i] = store_element<T>(previous[i]);
+  }
+
+  const ChainProgram<C>& program_;
+  const T* const* in_;
+  T* out_;
+  const C* inputs_[kMaxChainInputs] = {};
+  C loaded_[kMaxChainInputs][kBlock], results_[2][kBlock], numbers_[kMaxChainSteps][kBlock];
+};
 
 }  // namespace
 
@@ -153,7 +173,8 @@ std::vector<Tensor> ElementwiseChain::decompose(std::span<const Tensor> in) cons
   Tensor previous;
   for (const Part& part : parts_) {
     std::vector<Tensor> inputs;
-    for (const int operand : part.in) inputs.push_back(operand == ChainStep::kPrevious ? previous : in[static_cast<size_t>(operand)]);
+    for (const int operand : part.in)
+      inputs.push_back(operand == ChainStep::kPrevious ? previous : in[static_cast<size_t>(operand)]);
     previous = tern::apply(part.op, inputs)[0];
   }
   return {previous};
@@ -166,9 +187,8 @@ void ElementwiseChain::run_cpu(Launch& launch) const {
     const T* in[kMaxChainInputs] = {};
     for (size_t n = 0; n < launch.in.size(); ++n) in[n] = launch.in[n].data<T>();
     T* out = launch.out[0].data<T>();
-    for_chunks(launch.context, program.count, [&](int64_t begin, int64_t end) {
-      for (int64_t at = begin; at < end; at += kBlock) run_block(program, in, out, at, std::min(kBlock, end - at));
-    });
+    for_chunks(launch.context, program.count,
+               [&](int64_t begin, int64_t end) { ChainRunner<T>(program, in, out).run(begin, end); });
   });
 }
 

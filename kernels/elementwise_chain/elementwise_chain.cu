@@ -91,7 +91,7 @@ __device__ inline Pack<T, W> run_steps(const ChainProgram<Compute<T>>& program, 
 /// A thread takes kRuns runs of W elements at a time, a block's width apart, and loads them all before it computes. W > 1
 /// wants periods of whole runs, or of one element; the last elements go one by one.
 template <class T, int W>
-__global__ void __launch_bounds__(kThreads, 3) elementwise_chain_kernel(ChainProgram<Compute<T>> program, ChainPointers<T> in, T* out) {
+__global__ void __launch_bounds__(kThreads) elementwise_chain_kernel(ChainProgram<Compute<T>> program, ChainPointers<T> in, T* out) {
   const int64_t runs = program.count / W, step = grid_step();
   for (int64_t first = int64_t{blockIdx.x} * blockDim.x * kRuns + threadIdx.x; first < runs; first += step * kRuns) {
     ChainOperands<T, W> operands[kRuns];

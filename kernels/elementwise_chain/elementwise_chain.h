@@ -44,8 +44,8 @@ class ElementwiseChain final : public OpBase<ElementwiseChain> {
     for (const Tensor& input : launch.in) program.period[program.inputs++] = input.numel();
     for (const Part& part : parts_) {
       const ChainStep& s = part.step;
-      program.step[program.steps++] = {s.code, static_cast<int8_t>(s.a), static_cast<int8_t>(s.b), static_cast<C>(s.low),
-                                       static_cast<C>(s.high)};
+      program.step[program.steps++] = {s.code, static_cast<int8_t>(s.a), static_cast<int8_t>(s.b),
+                                       static_cast<C>(s.low), static_cast<C>(s.high)};
     }
     return program;
   }

@@ -18,8 +18,8 @@ struct ChainProgram {
   };
   int steps = 0;
   int inputs = 0;
-  int64_t count = 0;                      ///< elements of the output
-  int64_t period[kMaxChainInputs] = {};   ///< elements of an input: `count`, or fewer that repeat along the output
+  int64_t count = 0;                     ///< elements of the output
+  int64_t period[kMaxChainInputs] = {};  ///< elements of an input: `count`, or fewer that repeat along the output
   Step step[kMaxChainSteps] = {};
 };
 
