@@ -17,7 +17,7 @@ void WorkerCore::connected(Millis now) {
   received_seq_ = sent_seq_ = 0;
   heard_ = beat_sent_ = now;
   frames_.clear();
-  close_ = false;
+  close_ = close_taken_ = false;
   send(FrameType::hello, encode(options_.hello));
 }
 
@@ -58,6 +58,21 @@ void WorkerCore::beat(Millis now) {
 
 // ---- frames
 
+/// Whether the next connection may fare better. A damaged byte in plain text looks like any fault of a frame.
+bool WorkerCore::passing(Refusal why) const {
+  switch (why) {
+    case Refusal::too_slow:
+    case Refusal::too_many:
+    case Refusal::malformed:
+    case Refusal::oversized:
+    case Refusal::unknown_type:
+    case Refusal::bad_checksum:
+    case Refusal::bad_magic: return true;
+    case Refusal::bad_version: return terms_.has_value();  // both had the same before
+    default: return false;
+  }
+}
+
 bool WorkerCore::on_frame(const FrameHeader& header, Bytes payload, Millis now) {
   if (header.seq < received_seq_) return true;  // brought twice by the network
   if (header.seq > received_seq_) return fail(Refusal::malformed, "frames are missing");
@@ -66,9 +81,13 @@ bool WorkerCore::on_frame(const FrameHeader& header, Bytes payload, Millis now) 
   if (header.type == FrameType::error) {
     const auto error = decode<ErrorMessage>(payload);
     if (!error) return fail(Refusal::malformed, "ERROR does not parse");
-    notes_.push_back("the server refuses (" + std::string(name_of(error->code)) + "): " + error->text);
-    const auto passing = {Refusal::too_slow, Refusal::too_many, Refusal::malformed, Refusal::bad_checksum, Refusal::bad_magic};
-    if (std::ranges::find(passing, error->code) == passing.end()) refused_ = *error;
+    if (error->code == Refusal::stopping) {
+      drained_ = Drain::Reason::stopped;
+    } else if (passing(error->code)) {
+      notes_.push_back("the server closes the connection (" + std::string(name_of(error->code)) + "): " + error->text);
+    } else {
+      refused_ = *error;
+    }
     close_ = true;
     return false;
   }

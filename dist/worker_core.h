@@ -64,7 +64,8 @@ class WorkerCore {
 
   // What comes out.
   std::vector<Outgoing> take_frames();
-  bool take_close() { return std::exchange(close_, false); }
+  /// Whether the connection is to be closed now; said once.
+  bool take_close() { return close_ && !std::exchange(close_taken_, true); }
   /// Texts for people: what the server refused, why it ended.
   std::vector<std::string> take_notes() { return std::exchange(notes_, {}); }
   /// The training is over, by DRAIN; or the server will never take this worker, by ERROR.
@@ -79,6 +80,7 @@ class WorkerCore {
   bool on_frame(const FrameHeader& header, Bytes payload, Millis now);
   bool on_welcome(const FrameHeader& header, Bytes payload, Millis now);
   bool on_params(const FrameHeader& header, Bytes payload);
+  bool passing(Refusal why) const;
   bool fail(Refusal why, const std::string& text);
   void send(FrameType type, std::vector<std::byte> payload = {}, uint64_t step = 0, uint16_t slot = 0);
   void beat(Millis now);
@@ -110,7 +112,8 @@ class WorkerCore {
   std::optional<Parameters> parameters_;
   uint64_t lanes_done_ = 0, committed_ = 0;
   double lane_seconds_ = 0;
-  bool leaving_ = false, left_ = false, close_ = false;
+  bool leaving_ = false, left_ = false;
+  bool close_ = false, close_taken_ = false;  // this connection is over; the network was told
   std::optional<Drain::Reason> drained_;
   std::optional<ErrorMessage> refused_;
   std::vector<Outgoing> frames_;
