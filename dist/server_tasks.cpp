@@ -101,6 +101,8 @@ bool ServerCore::finish_result(Peer& peer, Millis now) {
   Slot& slot = task.slots[assembly.slot];
   slot.result = SlotResult{slot.range, assembly.body, assembly.digest, peer.id};
   ++counters_.results;
+  // Until its heartbeat says better: a lease is short only for a worker whose speed is known.
+  if (peer.lane_seconds <= 0) peer.lane_seconds = static_cast<double>(std::max<Millis>(1, now - slot.since)) / 1000 / slot.range.count;
   for (const ConnectionId owner : slot.owners) {
     Peer& other = *peers_.at(owner);
     other.owned.erase({assembly.step, assembly.slot});
