@@ -32,6 +32,7 @@ class Process {
 
   void send(int signal) const;
   bool running();
+  std::string err() const;  ///< so far
   Outcome wait();
 
  private:
