@@ -61,9 +61,10 @@ size_t read_all(int fd, std::span<unsigned char> text, const std::string& name) 
 
 Token read_token(const std::filesystem::path& file) {
   const std::string name = "token file " + file.string();
-  const Descriptor in{::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};  // a pipe without a writer must not hang
+  const Descriptor in{
+      ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};  // a pipe without a writer must not hang
   if (in.fd < 0) throw ConfigError(name + ": " + reason());
-  struct stat status{};
+  struct stat status {};
   if (::fstat(in.fd, &status) != 0 || !S_ISREG(status.st_mode)) throw ConfigError(name + ": is no regular file");
   if ((status.st_mode & 077) != 0) {
     throw ConfigError(name + ": others may read or write it; wanted mode 0600: chmod 600 " + file.string());
@@ -124,9 +125,10 @@ void check(const Security& security) {
   }
   const int ways = (security.token ? 1 : 0) + (any ? 1 : 0) + (security.insecure ? 1 : 0);
   if (ways != 1) {
-    throw ConfigError(std::string(ways == 0 ? "no protection chosen" : "more than one protection chosen") +
-                      ": wanted one of --token-file (made by `trainer keygen FILE`), --tls-cert/--tls-key/--tls-ca, and "
-                      "--insecure");
+    throw ConfigError(
+        std::string(ways == 0 ? "no protection chosen" : "more than one protection chosen") +
+        ": wanted one of --token-file (made by `trainer keygen FILE`), --tls-cert/--tls-key/--tls-ca, and "
+        "--insecure");
   }
 }
 

@@ -29,7 +29,8 @@ Address parse_address(const std::string& text, const std::string& what) {
   const char *first = text.data() + colon + 1, *last = text.data() + text.size();
   unsigned port = 0;
   const auto [stop, error] = std::from_chars(first, last, port);
-  if (first == last || error != std::errc{} || stop != last || port > 65535) refuse("whose port is not one of 0 to 65535");
+  if (first == last || error != std::errc{} || stop != last || port > 65535)
+    refuse("whose port is not one of 0 to 65535");
   address.port = static_cast<uint16_t>(port);
   return address;
 }

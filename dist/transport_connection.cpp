@@ -1,7 +1,7 @@
 #include "dist/transport_connection.h"
 
-#include <asio/post.hpp>
 #include <algorithm>
+#include <asio/post.hpp>
 #include <cstring>
 
 #include "dist/transport_network.h"
@@ -9,10 +9,10 @@
 namespace tern::dist {
 namespace {
 
-constexpr int kReadsPerTurn = 4;                        // then other connections have a turn
-constexpr size_t kFlushPerTurn = size_t{1} << 20;       // bytes, likewise
-constexpr size_t kEncryptAhead = size_t{256} << 10;     // cipher text for one call to the system
-constexpr size_t kMostBuffers = 64;                     // that Asio hands to one sendmsg
+constexpr int kReadsPerTurn = 4;                     // then other connections have a turn
+constexpr size_t kFlushPerTurn = size_t{1} << 20;    // bytes, likewise
+constexpr size_t kEncryptAhead = size_t{256} << 10;  // cipher text for one call to the system
+constexpr size_t kMostBuffers = 64;                  // that Asio hands to one sendmsg
 constexpr std::string_view kNoTlsHere = "tern: no TLS on this port\n";
 
 /// A TLS record begins with its type (20 to 23) and 3.
@@ -31,11 +31,10 @@ std::string text_of(std::chrono::milliseconds time) {
 
 }  // namespace
 
-Connection::Connection(Network& network, ConnectionId id, asio::ip::tcp::socket socket, std::unique_ptr<TlsSession> tls,
-                       bool server)
-    : network_(network), id_(id), server_(server), socket_(std::move(socket)), tls_(std::move(tls)) {
+Connection::Connection(Network& network, ConnectionId id, asio::ip::tcp::socket socket,
+                       const asio::ip::tcp::endpoint& remote, std::unique_ptr<TlsSession> tls, bool server)
+    : network_(network), id_(id), server_(server), socket_(std::move(socket)), remote_(remote), tls_(std::move(tls)) {
   asio::error_code ignored;  // the connection may be gone already: reading says so
-  remote_ = socket_.remote_endpoint(ignored);
   socket_.non_blocking(true, ignored);
   socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
   socket_.set_option(asio::socket_base::keep_alive(true), ignored);
@@ -107,7 +106,8 @@ void Connection::take(Bytes wire) {
 bool Connection::take_plain_text(Bytes wire) {
   if (!looks_like_tls(wire)) return true;
   ++network_.count().handshakes_failed;
-  why_ = server_ ? "the peer speaks TLS, this side plain text" : "the server speaks TLS: --insecure does not go with it";
+  why_ =
+      server_ ? "the peer speaks TLS, this side plain text" : "the server speaks TLS: --insecure does not go with it";
   if (server_ && queue_.empty()) {
     // A text that no TLS record begins with: the client then knows what it talked to.
     Outgoing answer{.header = {}, .payload = std::as_bytes(std::span(kNoTlsHere)), .keep = {}};
@@ -275,8 +275,8 @@ void Connection::advance(size_t bytes) {
   }
 }
 
-/// Nothing is left to be sent: when closing, says so to the peer, and then only waits for it to hang up. (Closing at once
-/// would reset the connection if bytes of the peer lie unread, and the reset overtakes what was sent last.)
+/// Nothing is left to be sent: when closing, says so to the peer, and then only waits for it to hang up. (Closing at
+/// once would reset the connection if bytes of the peer lie unread, and the reset overtakes what was sent last.)
 void Connection::drained() {
   if (state_ != State::closing || shut_) return;
   if (tls_ && tls_->established() && !finished_) {

@@ -92,14 +92,17 @@ void Dialer::connect_next() {
   connecting_ = true;
   timed_out_ = false;
   deadline_ = Clock::now() + limits().handshake;
-  socket_.async_connect(endpoints_[next_endpoint_++], [this](const asio::error_code& error) { connected_or_not(error); });
+  socket_.async_connect(endpoints_[next_endpoint_++],
+                        [this](const asio::error_code& error) { connected_or_not(error); });
 }
 
 void Dialer::connected_or_not(const asio::error_code& error) {
   connecting_ = false;
   if (stopping()) return;
-  if (!error && !timed_out_)
-    return adopt(std::move(socket_), tls_ ? std::make_unique<TlsSession>(*tls_, address_.host) : nullptr, false);
+  if (!error && !timed_out_) {
+    auto tls = tls_ ? std::make_unique<TlsSession>(*tls_, address_.host) : nullptr;
+    return adopt(std::move(socket_), endpoints_[next_endpoint_ - 1], std::move(tls), false);
+  }
   if (next_endpoint_ < endpoints_.size()) return connect_next();
   failed(timed_out_ ? "no answer to the attempt to connect" : words_for(error));
 }

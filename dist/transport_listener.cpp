@@ -105,7 +105,7 @@ void Listener::admit(tcp::socket socket) {
     return;
   }
   ++count;
-  adopt(std::move(socket), tls_ ? std::make_unique<TlsSession>(*tls_, "") : nullptr, true);
+  adopt(std::move(socket), remote, tls_ ? std::make_unique<TlsSession>(*tls_, "") : nullptr, true);
 }
 
 void Listener::on_ended(Connection& connection, const std::string&) {

@@ -47,9 +47,10 @@ void Network::close(ConnectionId id) {
   if (found != connections_.end()) found->second->close(Clock::now() + kLinger);
 }
 
-void Network::adopt(asio::ip::tcp::socket socket, std::unique_ptr<TlsSession> tls, bool server) {
+void Network::adopt(asio::ip::tcp::socket socket, const asio::ip::tcp::endpoint& remote,
+                    std::unique_ptr<TlsSession> tls, bool server) {
   const ConnectionId id = ++last_id_;
-  const auto connection = std::make_shared<Connection>(*this, id, std::move(socket), std::move(tls), server);
+  const auto connection = std::make_shared<Connection>(*this, id, std::move(socket), remote, std::move(tls), server);
   connections_.emplace(id, connection);
   connection->start();
 }

@@ -1,13 +1,14 @@
 #pragma once
+#include <asio/buffer.hpp>
 #include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
-#include <asio/buffer.hpp>
 #include <thread>
 #include <unordered_map>
 
 #include "dist/transport_connection.h"
 
-/// What listener and dialer share: the network thread, its connections, deadlines, the way down. Internal to the transport.
+/// What listener and dialer share: the network thread, its connections, deadlines, the way down. Internal to the
+/// transport.
 namespace tern::dist {
 
 inline constexpr size_t kReadBytes = size_t{256} << 10;   ///< at most this much in one read
@@ -40,13 +41,14 @@ class Network : public Transport {
  protected:
   void start();
   /// Makes a connection of a socket that is connected and starts it. `tls` null: plain text.
-  void adopt(asio::ip::tcp::socket socket, std::unique_ptr<TlsSession> tls, bool server);
+  void adopt(asio::ip::tcp::socket socket, const asio::ip::tcp::endpoint& remote, std::unique_ptr<TlsSession> tls,
+             bool server);
   size_t connections() const { return connections_.size(); }
   bool stopping() const { return stopping_; }
 
-  virtual void on_tick(Clock::time_point) {}              ///< deadlines of its own
+  virtual void on_tick(Clock::time_point) {}                 ///< deadlines of its own
   virtual void on_ended(Connection&, const std::string&) {}  ///< after the handler was told
-  virtual void halt() = 0;                                ///< no new connections from now on
+  virtual void halt() = 0;                                   ///< no new connections from now on
 
  private:
   void wait_tick();

@@ -37,7 +37,8 @@ void Resolver::resolve(const Address& address, Done done) {
       endpoints.push_back(entry.endpoint());
     const std::lock_guard lock(mailbox->mutex);
     if (mailbox->io == nullptr) return;
-    asio::post(*mailbox->io, [done = std::move(done), error, endpoints = std::move(endpoints)] { done(error, endpoints); });
+    asio::post(*mailbox->io,
+               [done = std::move(done), error, endpoints = std::move(endpoints)] { done(error, endpoints); });
   }).detach();
 }
 

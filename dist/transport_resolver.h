@@ -11,8 +11,8 @@
 /// Looks up names without blocking. Internal to the transport.
 namespace tern::dist {
 
-/// Like Asio's resolver, but its destructor does not wait for a look-up in progress: those can take half a minute when a
-/// name server is silent, and cannot be interrupted.
+/// Like Asio's resolver, but its destructor does not wait for a look-up in progress: those can take half a minute when
+/// a name server is silent, and cannot be interrupted.
 class Resolver {
  public:
   using Done = std::function<void(std::error_code, std::vector<asio::ip::tcp::endpoint>)>;

@@ -40,7 +40,8 @@ class TlsContext {
 /// One connection's TLS. Cipher text to be sent collects in output().
 class TlsSession {
  public:
-  /// A client's `host` is what the server's certificate must name (not looked at with a token). `context` must outlive it.
+  /// A client's `host` is what the server's certificate must name (not looked at with a token). `context` must outlive
+  /// it.
   TlsSession(const TlsContext& context, const std::string& host);
   TlsSession(const TlsSession&) = delete;
   TlsSession& operator=(const TlsSession&) = delete;

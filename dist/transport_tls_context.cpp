@@ -42,7 +42,9 @@ int no_pass_phrase(char*, int, int, void*) { return -1; }
 [[noreturn]] void refuse_file(const std::string& what, const std::string& file) {
   const unsigned long error = ERR_peek_error();  // the first is the cause, later ones say where it passed
   const char* reason = ERR_reason_error_string(error);
-  const std::string why = ERR_SYSTEM_ERROR(error) ? std::strerror(ERR_GET_REASON(error)) : reason ? reason : "no reason";
+  const std::string why = ERR_SYSTEM_ERROR(error) ? std::strerror(ERR_GET_REASON(error))
+                          : reason                ? reason
+                                                  : "no reason";
   ERR_clear_error();
   throw ConfigError(what + " " + file + ": cannot be used: " + why);
 }
@@ -67,8 +69,7 @@ TlsContext::TlsContext(const Security& security, Side side)
     }
     // A client with a token trusts no certificate: a server that shows one instead of knowing the token is refused.
     // A server with a token asks for none.
-    if (!token_ || !server())
-      SSL_CTX_set_verify(context_, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+    if (!token_ || !server()) SSL_CTX_set_verify(context_, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
     if (!token_) {
       load_certificates(security);
     } else if (server()) {

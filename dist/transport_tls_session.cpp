@@ -93,7 +93,8 @@ TlsSession::Status TlsSession::handshake() {
   const int result = SSL_do_handshake(ssl_.get());
   if (result != 1) return explain(result);
   // OpenSSL has verified what it was given; that it was given the right thing is checked here once more.
-  established_ = context_.uses_token() ? SSL_session_reused(ssl_.get()) == 1 : SSL_get_verify_result(ssl_.get()) == X509_V_OK;
+  established_ =
+      context_.uses_token() ? SSL_session_reused(ssl_.get()) == 1 : SSL_get_verify_result(ssl_.get()) == X509_V_OK;
   if (established_) return Status::open;
   why_ = "the peer did not prove who it is";
   return Status::broken;
@@ -129,7 +130,8 @@ TlsSession::Status TlsSession::explain(int result) {
   ERR_clear_error();
   if (context_.server() && !established_ && output_.empty()) {
     // OpenSSL does not answer what is no TLS at all. A client that is not tern's, or got --insecure, shall know why.
-    for (const int byte : {21, 3, 3, 0, 2, 2, 10}) output_.push_back(static_cast<std::byte>(byte));  // unexpected_message
+    for (const int byte : {21, 3, 3, 0, 2, 2, 10})
+      output_.push_back(static_cast<std::byte>(byte));  // unexpected_message
   }
   return Status::broken;
 }

@@ -1,11 +1,10 @@
-#include "dist/security.h"
-
 #include <openssl/sha.h>
 #include <sys/stat.h>
 
 #include <cstring>
 
 #include "core/error.h"
+#include "dist/security.h"
 #include "tests/catch.h"
 #include "tests/programs.h"
 #include "tests/temp_dir.h"
@@ -63,7 +62,8 @@ TEST_CASE("token: the key is the SHA-256 of the bytes that the digits stand for"
     INFO(text);
     CHECK(std::memcmp(read_token(token_file(dir, text)).key.data(), expected, 32) == 0);
   }
-  CHECK(read_token(token_file(dir, std::string(4094, 'a'))).key != read_token(token_file(dir, std::string(4092, 'a'))).key);
+  CHECK(read_token(token_file(dir, std::string(4094, 'a'))).key !=
+        read_token(token_file(dir, std::string(4092, 'a'))).key);
 }
 
 TEST_CASE("token: files that are no token are refused by name", "[dist]") {

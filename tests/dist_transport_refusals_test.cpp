@@ -1,6 +1,6 @@
 // What the transport must refuse, bound and survive.
-#include <openssl/ssl.h>
 #include <netinet/in.h>
+#include <openssl/ssl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -96,9 +96,9 @@ TEST_CASE("transport: plain text to a TLS port ends in a counter", "[dist]") {
       std::string("\x00\x00\x00\x0e{\"type\": \"hi\"}", 18),
       "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
       noise,
-      std::string("\x16\x03\x01\xff\xff", 5) + noise,                          // a record longer than any
-      std::string("\x16\x03\x01\x00\x05\x01\xff\xff\xff\x00", 10) + noise,     // a handshake message of 16 MB
-      std::string("\x17\x03\x03\x00\x10", 5) + noise.substr(0, 16),            // data before the handshake
+      std::string("\x16\x03\x01\xff\xff", 5) + noise,                       // a record longer than any
+      std::string("\x16\x03\x01\x00\x05\x01\xff\xff\xff\x00", 10) + noise,  // a handshake message of 16 MB
+      std::string("\x17\x03\x03\x00\x10", 5) + noise.substr(0, 16),         // data before the handshake
       std::string(100000, '\0')};
   uint64_t failed = 0;
   for (const std::string& bytes : wrong) {
@@ -168,7 +168,8 @@ TEST_CASE("transport: a handshake that takes too long is cut off", "[dist]") {
   }
 }
 
-TEST_CASE("transport: connections are capped by address and in total, and a place that is free again is given", "[dist]") {
+TEST_CASE("transport: connections are capped by address and in total, and a place that is free again is given",
+          "[dist]") {
   const bool total = GENERATE(false, true);
   const TransportLimits limits{.per_address = total ? 64 : 3, .total = total ? 3 : 64};
   Peer server;

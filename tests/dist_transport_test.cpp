@@ -1,9 +1,8 @@
-#include "dist/transport.h"
-
 #include <random>
 #include <thread>
 
 #include "core/error.h"
+#include "dist/transport.h"
 #include "tests/catch.h"
 #include "tests/dist_transport_util.h"
 
@@ -138,9 +137,8 @@ TEST_CASE("transport: tasks run in order, from any thread, and ticks come", "[di
 }
 
 TEST_CASE("transport: a dialer finds the server that came back on its port", "[dist]") {
-  Peer client;
-  auto first = std::make_unique<Peer>();
-  auto listener = listen(kAnyPort, with_token(), {}, *first);
+  Peer client, first, second;
+  auto listener = listen(kAnyPort, with_token(), {}, first);
   const Address address = local(listener->port());
   const auto dialer = dial(address, with_token(), {}, client, 3);
   const ConnectionId before = client.wait_connected(1);
@@ -149,7 +147,6 @@ TEST_CASE("transport: a dialer finds the server that came back on its port", "[d
   CHECK(client.wait_ended() == "closed by the peer");
   CHECK(client.wait_ended(2) == "connection refused");
 
-  Peer second;
   listener = listen(address, with_token(), {}, second);
   const ConnectionId after = client.wait_connected(2);
   CHECK(after > before);
@@ -215,11 +212,12 @@ TEST_CASE("transport: addresses as people write them", "[dist]") {
   CHECK(parse("[::1]:4000").str() == "[::1]:4000");
   CHECK(parse(":4000").host.empty());
   CHECK(parse("host:0").port == 0);
-  for (const char* text : {"", "localhost", "localhost:", "localhost:x", "localhost:-1", "localhost:65536", "localhost:80 ",
-                           "::1:80", "[::1]", "[::1]80", "[]:80", "[localhost]:80", "a b:80", "http://host:80", "x@y:80",
-                           "a:1:2", "host:0x50", "host:99999999999999999999"}) {
+  for (const char* text : {"", "localhost", "localhost:", "localhost:x", "localhost:-1", "localhost:65536",
+                           "localhost:80 ", "::1:80", "[::1]", "[::1]80", "[]:80", "[localhost]:80", "a b:80",
+                           "http://host:80", "x@y:80", "a:1:2", "host:0x50", "host:99999999999999999999"}) {
     INFO(text);
     CHECK_THROWS_AS(parse(text), ConfigError);
-    CHECK_THROWS_WITH(parse(text), HasText("--listen") && HasText("\"" + std::string(text) + "\"") && HasText("HOST:PORT"));
+    CHECK_THROWS_WITH(parse(text),
+                      HasText("--listen") && HasText("\"" + std::string(text) + "\"") && HasText("HOST:PORT"));
   }
 }

@@ -148,7 +148,8 @@ Authority::Authority() {
   sign(authority, "authority", 1, nullptr, authority);
   write(authority, dir_ / "authority");
   long serial = 2;
-  for (const auto& [name, names] : {std::pair{"server", "DNS:localhost,IP:127.0.0.1,IP:::1"}, {"client", "DNS:client"},
+  for (const auto& [name, names] : {std::pair{"server", "DNS:localhost,IP:127.0.0.1,IP:::1"},
+                                    {"client", "DNS:client"},
                                     {"elsewhere", "DNS:elsewhere.example"}}) {
     KeyPair pair;
     sign(pair, name, serial++, names, authority);
