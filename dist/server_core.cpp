@@ -22,7 +22,9 @@ int ServerCore::Peer::lanes_owned(const std::map<uint64_t, OpenTask>& open) cons
   return lanes;
 }
 
-ServerCore::ServerCore(ServerOptions options) : options_(std::move(options)) {}
+ServerCore::ServerCore(ServerOptions options) : options_(std::move(options)) {
+  encode(options_.terms);  // throws here what would else be thrown at the first worker
+}
 ServerCore::~ServerCore() = default;
 
 // ---- connections
@@ -84,6 +86,7 @@ void ServerCore::tick(Millis now) {
       event(ServerEvent::Kind::lapsed, *peer, "no progress for " + std::to_string(now - peer->progress) + " ms: its lanes go to others");
       take_away(*peer);
       if (peer->computes()) peer->state = Peer::State::lapsed;
+      if (dismiss(*peer)) continue;
     }
     if (now - peer->beat_sent >= options_.terms.heartbeat_ms) {
       peer->beat_sent = now;
@@ -128,8 +131,7 @@ bool ServerCore::on_frame(Peer& peer, const FrameHeader& header, Bytes payload, 
       const auto drain = decode<Drain>(payload);
       if (!drain) return refuse(peer, Refusal::malformed, "DRAIN does not parse");
       peer.state = Peer::State::leaving;
-      if (peer.owned.empty()) say_goodbye(peer);
-      return true;
+      return !dismiss(peer);
     }
     case FrameType::bye:
       take_away(peer);
@@ -183,8 +185,6 @@ bool ServerCore::on_heartbeat(Peer& peer, const FrameHeader&, Bytes payload, Mil
   peer.lanes_done = beat->lanes_done;
   if (beat->lane_seconds > 0) peer.lane_seconds = beat->lane_seconds;
   if (moved || peer.owned.empty()) peer.progress = now;
-  // One heartbeat of a worker that waits may have crossed with its work; a lease later it has had none.
-  if (moved || (beat->state == WorkerState::ready && peer.outrun && now - *peer.outrun > options_.lease)) peer.outrun.reset();
   if (peer.state == Peer::State::preparing && beat->state == WorkerState::ready) return admit(peer, *beat, now);
   // A thread that hangs still leaves heartbeats: what counts is that it has finished something, or waits for work.
   if (peer.state == Peer::State::lapsed && (moved || beat->state == WorkerState::ready)) {
@@ -266,6 +266,13 @@ void ServerCore::say_goodbye(Peer& peer) {
   actions_.push_back({peer.connection, {}, true});
 }
 
+/// A worker that leaves may go when it owes nothing, for whatever reason.
+bool ServerCore::dismiss(Peer& peer) {
+  if (peer.state != Peer::State::leaving || !peer.owned.empty()) return false;
+  say_goodbye(peer);
+  return true;
+}
+
 void ServerCore::event(ServerEvent::Kind kind, const Peer& peer, const std::string& text) {
   const std::string who = peer.id == 0 ? peer.peer : "worker " + std::to_string(peer.id) + " (" + peer.hello.name + ")";
   events_.push_back({kind, peer.id, who + ": " + text});
@@ -281,13 +288,19 @@ int ServerCore::ready_workers() const {
   return static_cast<int>(std::ranges::count_if(peers_, [](const auto& entry) { return entry.second->computes(); }));
 }
 
+size_t ServerCore::pending_bytes() const {
+  size_t bytes = 0;
+  for (const auto& [id, peer] : peers_) bytes += peer->decoder.pending() + (peer->assembly && peer->assembly->body ? peer->assembly->body->capacity() : 0);
+  return bytes;
+}
+
 std::vector<WorkerStatus> ServerCore::workers(Millis now) const {
   std::vector<WorkerStatus> rows;
   for (const auto& [id, peer] : peers_) {
     if (peer->id == 0 || peer->state == Peer::State::closing) continue;
     WorkerStatus row{.id = peer->id, .name = peer->hello.name, .peer = peer->peer, .device_class = peer->hello.device_class, .state = {}};
     constexpr const char* names[] = {"connected", "preparing", "ready", "lapsed", "leaving", "closing"};
-    row.state = peer->outrun ? "lapsed" : peer->computes() && !peer->owned.empty() ? "computing" : names[static_cast<size_t>(peer->state)];
+    row.state = peer->computes() && !peer->owned.empty() ? "computing" : names[static_cast<size_t>(peer->state)];
     row.step = peer->owned.empty() ? version_ : peer->owned.begin()->first;
     row.lanes = peer->lanes_owned(open_);
     row.lanes_done = peer->lanes_done;

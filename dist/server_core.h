@@ -90,6 +90,7 @@ struct ServerCounters {
 
 class ServerCore {
  public:
+  /// Throws Error when options.terms cannot be sent.
   explicit ServerCore(ServerOptions options);
   ~ServerCore();
   ServerCore(const ServerCore&) = delete;
@@ -117,6 +118,7 @@ class ServerCore {
 
   int ready_workers() const;
   int connections() const { return static_cast<int>(peers_.size()); }
+  size_t pending_bytes() const;  ///< of unfinished frames and results, which is what clients can make the server hold
   std::vector<WorkerStatus> workers(Millis now) const;
   const ServerCounters& counters() const { return counters_; }
 
@@ -146,10 +148,11 @@ class ServerCore {
   void assign(Peer& peer, OpenTask& task, const std::vector<size_t>& slots, Millis now);
   void take_away(Peer& peer);
   void speculate(Millis now);
-  std::vector<Peer*> hands() const;
   Peer* idlest();
   Millis lease_of(const Peer& peer) const;
   void say_goodbye(Peer& peer);
+  bool dismiss(Peer& peer);
+  bool exact() const;
 
   ServerOptions options_;
   std::map<ConnectionId, PeerPtr> peers_;

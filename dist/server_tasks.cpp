@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "dist/server_peer.h"
 
@@ -8,6 +9,7 @@ namespace tern::dist {
 namespace {
 
 constexpr size_t kRemembered = 256;  // past steps
+constexpr size_t kSlotsAMessage = 4096;
 
 std::string text_of(LaneRange range) {
   return range.count == 1 ? "lane " + std::to_string(range.first)
@@ -17,6 +19,9 @@ std::string text_of(LaneRange range) {
 }  // namespace
 
 // ---- results
+
+/// Whether two workers' results for a slot must be the same: not when each takes the parameters of its time.
+bool ServerCore::exact() const { return options_.terms.mode == Mode::bsp || options_.terms.mode == Mode::epoch; }
 
 bool ServerCore::on_grad(Peer& peer, const FrameHeader& header, Bytes payload, Millis now) {
   counters_.gradient_bytes += payload.size();
@@ -43,7 +48,6 @@ bool ServerCore::on_grad(Peer& peer, const FrameHeader& header, Bytes payload, M
 /// Decides on a result by its first piece: take it, pass it over, or refuse the worker.
 bool ServerCore::start_result(Peer& peer, const FrameHeader& header, Bytes payload, Millis) {
   if (payload.size() < kResultPrefix) return refuse(peer, Refusal::malformed, "a result's first piece is too short");
-  peer.outrun.reset();
   Peer::Assembly& assembly = peer.assembly.emplace();
   assembly.step = header.step;
   assembly.slot = header.slot;
@@ -54,6 +58,10 @@ bool ServerCore::start_result(Peer& peer, const FrameHeader& header, Bytes paylo
     if (first == assembly.digest) {
       ++counters_.duplicates;
       send(peer, FrameType::grad_ack, {}, header.step, header.slot);
+      return true;
+    }
+    if (!exact()) {  // computed with other parameters
+      nack(peer, header, Nack::Reason::late);
       return true;
     }
     ++counters_.alarms;
@@ -101,16 +109,13 @@ bool ServerCore::finish_result(Peer& peer, Millis now) {
   Slot& slot = task.slots[assembly.slot];
   slot.result = SlotResult{slot.range, assembly.body, assembly.digest, peer.id};
   ++counters_.results;
-  // Until its heartbeat says better: a lease is short only for a worker whose speed is known.
-  if (peer.lane_seconds <= 0) peer.lane_seconds = static_cast<double>(std::max<Millis>(1, now - slot.since)) / 1000 / slot.range.count;
-  for (const ConnectionId owner : slot.owners) {
-    Peer& other = *peers_.at(owner);
-    other.owned.erase({assembly.step, assembly.slot});
-    if (&other != &peer && !other.outrun) other.outrun = now;
-  }
-  slot.owners.clear();
   peer.progress = now;
   send(peer, FrameType::grad_ack, {}, assembly.step, assembly.slot);
+  for (const ConnectionId id : std::exchange(slot.owners, {})) {
+    Peer& owner = *peers_.at(id);
+    owner.owned.erase({assembly.step, assembly.slot});
+    dismiss(owner);
+  }
   if (std::ranges::all_of(task.slots, [](const Slot& s) { return s.result.has_value(); })) {
     TaskResult result{task.task, {}};
     Past past;
@@ -125,7 +130,6 @@ bool ServerCore::finish_result(Peer& peer, Millis now) {
     results_.push_back(std::move(result));
     ++counters_.steps;
   }
-  if (peer.state == Peer::State::leaving && peer.owned.empty()) say_goodbye(peer);
   return true;
 }
 
@@ -164,7 +168,7 @@ void ServerCore::drain(Drain::Reason reason, Millis) {
 
 /// Cuts a task into slots for the workers that are ready.
 void ServerCore::cut(OpenTask& task) {
-  const int parties = task.task.whole_slots ? 1 : std::min(task.task.lanes, std::max<int>(1, static_cast<int>(hands().size())));
+  const int parties = task.task.whole_slots ? 1 : std::min(task.task.lanes, std::max(1, ready_workers()));
   for (const LaneRange share : share_lanes(task.task.lanes, parties))
     for (const LaneRange node : canonical_nodes(task.task.lanes, share)) task.slots.push_back({node, {}, 0, std::nullopt});
 }
@@ -175,7 +179,9 @@ void ServerCore::schedule(Millis now) {
   for (auto& [step, task] : open_) {
     const bool fresh = task.slots.empty();
     if (fresh) cut(task);
-    const std::vector<Peer*> ready = hands();
+    std::vector<Peer*> ready;
+    for (auto& [id, peer] : peers_)
+      if (peer->computes()) ready.push_back(peer.get());
     std::map<Peer*, std::vector<size_t>> given;
     for (size_t i = 0; i < task.slots.size(); ++i) {
       Slot& slot = task.slots[i];
@@ -197,13 +203,15 @@ void ServerCore::schedule(Millis now) {
 void ServerCore::assign(Peer& peer, OpenTask& task, const std::vector<size_t>& slots, Millis now) {
   Assign message{.version = version_, .epoch = task.task.epoch, .step_in_epoch = task.task.step_in_epoch, .steps = task.task.steps,
                  .loss_scale = task.task.loss_scale, .slots = {}};
+  if (peer.owned.size() == slots.size()) peer.progress = now;  // it was idle
   for (const size_t i : slots) {
     Slot& slot = task.slots[i];
     slot.since = now;
     message.slots.push_back({static_cast<uint16_t>(i), static_cast<uint16_t>(slot.range.first), static_cast<uint16_t>(slot.range.count)});
+    if (message.slots.size() < kSlotsAMessage && i != slots.back()) continue;
+    send(peer, FrameType::assign, encode(message), task.task.step);
+    message.slots.clear();
   }
-  if (peer.owned.size() == slots.size()) peer.progress = now;  // it was idle
-  send(peer, FrameType::assign, encode(message), task.task.step);
   send_parameters(peer);
 }
 
@@ -232,22 +240,10 @@ void ServerCore::speculate(Millis now) {
     }
 }
 
-/// Who gets work: ready workers. One that another outran may hang, and would delay step after step until its lease is over;
-/// it gets nothing before it shows itself, unless there is nobody else.
-std::vector<ServerCore::Peer*> ServerCore::hands() const {
-  std::vector<Peer*> quick, all;
-  for (const auto& [id, peer] : peers_) {
-    if (!peer->computes()) continue;
-    all.push_back(peer.get());
-    if (!peer->outrun) quick.push_back(peer.get());
-  }
-  return quick.empty() ? all : quick;
-}
-
-/// One of them with nothing to do.
+/// A ready worker with nothing to do.
 ServerCore::Peer* ServerCore::idlest() {
-  for (Peer* peer : hands())
-    if (peer->owned.empty()) return peer;
+  for (auto& [id, peer] : peers_)
+    if (peer->computes() && peer->owned.empty()) return peer.get();
   return nullptr;
 }
 
