@@ -1,10 +1,26 @@
 #include "dist/worker_core.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <utility>
 
 namespace tern::dist {
+namespace {
+
+constexpr size_t kMostQueued = 65536;               // parts of steps
+constexpr uint32_t kMostLanes = 65535;              // that a part can name
+constexpr uint64_t kMostParameters = uint64_t{1} << 38;
+constexpr size_t kReserved = size_t{1} << 30;       // bytes that are believed before they have come
+
+/// Whether coming again is of no use. What only this connection was closed for is not: a bit that turned on the way, a
+/// time that ran out.
+bool final(Refusal why) {
+  constexpr std::array all{Refusal::bad_version, Refusal::model_mismatch, Refusal::data_mismatch, Refusal::device_mismatch, Refusal::conflict, Refusal::stopping};
+  return std::ranges::find(all, why) != all.end();
+}
+
+}  // namespace
 
 WorkerCore::WorkerCore(WorkerOptions options) : options_(std::move(options)) {}
 
@@ -17,7 +33,7 @@ void WorkerCore::connected(Millis now) {
   received_seq_ = sent_seq_ = 0;
   heard_ = beat_sent_ = now;
   frames_.clear();
-  close_ = close_taken_ = false;
+  close_ = closing_ = false;
   send(FrameType::hello, encode(options_.hello));
 }
 
@@ -31,17 +47,16 @@ void WorkerCore::disconnected(Millis) {
 }
 
 void WorkerCore::received(Bytes bytes, Millis now) {
-  if (!online_ || close_) return;
-  const Refusal fault = decoder_.feed(bytes, [&](const FrameHeader& header, Bytes payload) { return on_frame(header, payload, now) && !close_; });
-  if (fault != Refusal::none && !close_) fail(fault, "what came from the server is no frame of tern");
+  if (!online_ || closing_) return;
+  const Refusal fault = decoder_.feed(bytes, [&](const FrameHeader& header, Bytes payload) { return on_frame(header, payload, now) && !closing_; });
+  if (fault != Refusal::none && !closing_) fail(fault, "what came from the server is no frame of tern");
 }
 
 void WorkerCore::tick(Millis now) {
-  if (!online_ || close_) return;
+  if (!online_ || closing_) return;
   if (now - heard_ > options_.silence) {
     notes_.push_back("nothing heard from the server for " + std::to_string(now - heard_) + " ms: connecting anew");
-    close_ = true;
-    return;
+    return close();
   }
   if (welcomed_ && now - beat_sent_ >= terms_->heartbeat_ms) beat(now);
 }
@@ -49,7 +64,10 @@ void WorkerCore::tick(Millis now) {
 void WorkerCore::beat(Millis now) {
   beat_sent_ = now;
   Heartbeat message;
-  message.state = leaving_ ? WorkerState::leaving : !digests_ ? WorkerState::preparing : computing_ ? WorkerState::computing : WorkerState::ready;
+  // Not `computing_`: a thread that hangs, be it in work of an earlier connection or in none, is not ready for more.
+  const bool asked = std::exchange(asked_, false);
+  const bool busy = busy_ || !queue_.empty() || !asked;
+  message.state = leaving_ ? WorkerState::leaving : !digests_ ? WorkerState::preparing : busy ? WorkerState::computing : WorkerState::ready;
   message.lanes_done = lanes_done_;
   message.lane_seconds = static_cast<float>(lane_seconds_);
   if (digests_) std::tie(message.model, message.data) = *digests_;
@@ -57,21 +75,6 @@ void WorkerCore::beat(Millis now) {
 }
 
 // ---- frames
-
-/// Whether the next connection may fare better. A damaged byte in plain text looks like any fault of a frame.
-bool WorkerCore::passing(Refusal why) const {
-  switch (why) {
-    case Refusal::too_slow:
-    case Refusal::too_many:
-    case Refusal::malformed:
-    case Refusal::oversized:
-    case Refusal::unknown_type:
-    case Refusal::bad_checksum:
-    case Refusal::bad_magic: return true;
-    case Refusal::bad_version: return terms_.has_value();  // both had the same before
-    default: return false;
-  }
-}
 
 bool WorkerCore::on_frame(const FrameHeader& header, Bytes payload, Millis now) {
   if (header.seq < received_seq_) return true;  // brought twice by the network
@@ -81,14 +84,9 @@ bool WorkerCore::on_frame(const FrameHeader& header, Bytes payload, Millis now) 
   if (header.type == FrameType::error) {
     const auto error = decode<ErrorMessage>(payload);
     if (!error) return fail(Refusal::malformed, "ERROR does not parse");
-    if (error->code == Refusal::stopping) {
-      drained_ = Drain::Reason::stopped;
-    } else if (passing(error->code)) {
-      notes_.push_back("the server closes the connection (" + std::string(name_of(error->code)) + "): " + error->text);
-    } else {
-      refused_ = *error;
-    }
-    close_ = true;
+    notes_.push_back("the server refuses (" + std::string(name_of(error->code)) + "): " + error->text);
+    if (final(error->code)) refused_ = *error;
+    close();
     return false;
   }
   if (header.type == FrameType::welcome) return on_welcome(header, payload, now);
@@ -100,28 +98,24 @@ bool WorkerCore::on_frame(const FrameHeader& header, Bytes payload, Millis now) 
   }
   if (header.type == FrameType::bye) {
     left_ = true;
-    close_ = true;
+    close();
     return false;
   }
   if (!online() || header.run_epoch != run_epoch_) return fail(Refusal::illegal_type, name_of(header.type) + " before WELCOME, or of another run");
   switch (header.type) {
     case FrameType::heartbeat: return true;
     case FrameType::params: return on_params(header, payload);
-    case FrameType::assign: {
-      const auto assign = decode<Assign>(payload);
-      if (!assign) return fail(Refusal::malformed, "ASSIGN does not parse");
-      for (const SlotRange& slot : assign->slots)
-        if (slot.first + slot.count > static_cast<int>(terms_->lanes)) return fail(Refusal::malformed, "ASSIGN names lanes that are not there");
-      for (const SlotRange& slot : assign->slots) queue_.push_back({*assign, header.step, slot});
-      return true;
-    }
+    case FrameType::assign: return on_assign(header, payload);
     case FrameType::commit: {
       if (!decode<Commit>(payload)) return fail(Refusal::malformed, "COMMIT does not parse");
       committed_ = std::max(committed_, header.step + 1);
-      if (terms_->mode == Mode::bsp) forget_before(header.step + 1);  // bsp: what is left of it was done by another
+      if (exact()) forget_before(header.step + 1);  // what is left of it was done by another
       return true;
     }
-    case FrameType::rebase: forget_before(header.step); return true;
+    case FrameType::rebase:
+      forget_before(header.step);
+      queue_.clear();  // the server took it away before it sent this
+      return true;
     case FrameType::grad_ack: return true;
     case FrameType::nack:
       if (!decode<Nack>(payload)) return fail(Refusal::malformed, "NACK does not parse");
@@ -130,9 +124,23 @@ bool WorkerCore::on_frame(const FrameHeader& header, Bytes payload, Millis now) 
   }
 }
 
+bool WorkerCore::on_assign(const FrameHeader& header, Bytes payload) {
+  const auto assign = decode<Assign>(payload);
+  if (!assign) return fail(Refusal::malformed, "ASSIGN does not parse");
+  if (queue_.size() + assign->slots.size() > kMostQueued) return fail(Refusal::malformed, "more is assigned than a step can have");
+  for (const SlotRange& slot : assign->slots)
+    if (slot.first + slot.count > static_cast<int>(terms_->lanes)) return fail(Refusal::malformed, "ASSIGN names lanes that are not there");
+  const auto message = std::make_shared<const Assign>(*assign);
+  for (const SlotRange& slot : assign->slots)
+    if (computing_ != std::pair{header.step, slot.slot})  // else it was lost and given back: the result is on its way
+      queue_.push_back({message, header.step, slot});
+  return true;
+}
+
 bool WorkerCore::on_welcome(const FrameHeader& header, Bytes payload, Millis now) {
   const auto welcome = decode<Welcome>(payload);
-  if (!welcome) return fail(Refusal::malformed, "WELCOME does not parse");
+  if (!welcome || welcome->lanes > kMostLanes || welcome->parameters > kMostParameters) return fail(Refusal::malformed, "WELCOME does not parse");
+  if (welcomed_) return fail(Refusal::illegal_type, "a second WELCOME");
   const bool same = terms_ && terms_->config == welcome->config && terms_->model == welcome->model && terms_->data == welcome->data;
   if (!same) digests_.reset();
   terms_ = *welcome;
@@ -148,7 +156,7 @@ bool WorkerCore::on_params(const FrameHeader& header, Bytes payload) {
   if (header.piece == 0) {
     // The buffer of an earlier version may still be computed with.
     parameters_.emplace(Parameters{header.step, std::make_shared<std::vector<std::byte>>(), 0, false});
-    parameters_->bytes->reserve(terms_->parameters * sizeof(float));
+    parameters_->bytes->reserve(std::min<size_t>(terms_->parameters * sizeof(float), kReserved));
   }
   if (!parameters_ || parameters_->whole || parameters_->version != header.step || parameters_->pieces != header.piece)
     return fail(Refusal::malformed, "a piece of the parameters is out of order");
@@ -183,7 +191,7 @@ void WorkerCore::send(FrameType type, std::vector<std::byte> payload, uint64_t s
 bool WorkerCore::fail(Refusal why, const std::string& text) {
   notes_.push_back("connection closed (" + std::string(name_of(why)) + "): " + text);
   send(FrameType::error, encode(ErrorMessage{why, text}));
-  close_ = true;
+  close();
   return false;
 }
 
@@ -193,41 +201,42 @@ std::vector<Outgoing> WorkerCore::take_frames() { return std::exchange(frames_, 
 
 void WorkerCore::ready(const Digest& model, const Digest& data, Millis now) {
   digests_ = {model, data};
+  asked_ = true;
   if (online()) beat(now);
 }
 
 void WorkerCore::refuse(Refusal why, const std::string& text) {
   refused_ = ErrorMessage{why, text};
-  if (online_) fail(why, text);
+  if (online_ && !closing_) fail(why, text);
 }
 
 std::optional<Work> WorkerCore::next() {
-  if (!online() || close_ || computing_ || queue_.empty() || !parameters_ || !parameters_->whole) return std::nullopt;
+  asked_ = true;
+  if (!online() || busy_ || !parameters_ || !parameters_->whole) return std::nullopt;
+  // What was begun with parameters that are gone was taken away in the meantime.
+  while (exact() && !queue_.empty() && queue_.front().message->version < parameters_->version) queue_.pop_front();
+  if (queue_.empty() || queue_.front().message->version > parameters_->version) return std::nullopt;  // they are on their way
   const Assigned& first = queue_.front();
-  const bool exact = terms_->mode == Mode::bsp || terms_->mode == Mode::epoch;
-  if (first.message.version > parameters_->version) return std::nullopt;  // they are on their way
-  if (exact && first.message.version != parameters_->version) {
-    notes_.push_back("step " + std::to_string(first.step) + " is void: its parameters are gone");
-    queue_.pop_front();
-    return std::nullopt;
-  }
   Work work{.run_epoch = run_epoch_, .step = first.step, .slot = first.slot.slot, .range = {first.slot.first, first.slot.count},
-            .epoch = first.message.epoch, .step_in_epoch = first.message.step_in_epoch, .steps = first.message.steps,
-            .loss_scale = first.message.loss_scale, .version = parameters_->version, .parameters = parameters_->bytes};
+            .epoch = first.message->epoch, .step_in_epoch = first.message->step_in_epoch, .steps = first.message->steps,
+            .loss_scale = first.message->loss_scale, .version = parameters_->version, .parameters = parameters_->bytes};
   computing_ = {work.step, work.slot};
+  busy_ = true;
   queue_.pop_front();
   return work;
 }
 
 bool WorkerCore::wanted(const Work& work) const {
-  return online() && !close_ && work.run_epoch == run_epoch_ && work.step >= floor_ && computing_ == std::pair{work.step, work.slot};
+  return online() && work.run_epoch == run_epoch_ && work.step >= floor_ && computing_ == std::pair{work.step, work.slot};
 }
 
 void WorkerCore::finish(const Work& work, std::shared_ptr<const std::vector<std::byte>> body, double lane_seconds, Millis now) {
-  const bool send_it = wanted(work);
+  const bool send_it = wanted(work) && body;
   computing_.reset();
+  busy_ = false;
+  asked_ = true;
   lanes_done_ += static_cast<uint64_t>(work.range.count);
-  lane_seconds_ = lane_seconds_ > 0 ? 0.75 * lane_seconds_ + 0.25 * lane_seconds : lane_seconds;
+  if (body) lane_seconds_ = lane_seconds_ > 0 ? 0.75 * lane_seconds_ + 0.25 * lane_seconds : lane_seconds;
   if (!send_it) {
     if (online()) beat(now);
     return;

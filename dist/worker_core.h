@@ -64,15 +64,14 @@ class WorkerCore {
 
   // What comes out.
   std::vector<Outgoing> take_frames();
-  /// Whether the connection is to be closed now; said once.
-  bool take_close() { return close_ && !std::exchange(close_taken_, true); }
+  bool take_close() { return std::exchange(close_, false); }
   /// Texts for people: what the server refused, why it ended.
   std::vector<std::string> take_notes() { return std::exchange(notes_, {}); }
   /// The training is over, by DRAIN; or the server will never take this worker, by ERROR.
   std::optional<Drain::Reason> drained() const { return drained_; }
   const std::optional<ErrorMessage>& refused() const { return refused_; }
   bool left() const { return left_; }
-  bool online() const { return online_ && welcomed_; }
+  bool online() const { return online_ && welcomed_ && !closing_; }
   uint64_t committed() const { return committed_; }  ///< steps that are taken, as far as it was told
   uint64_t lanes_done() const { return lanes_done_; }
 
@@ -80,14 +79,16 @@ class WorkerCore {
   bool on_frame(const FrameHeader& header, Bytes payload, Millis now);
   bool on_welcome(const FrameHeader& header, Bytes payload, Millis now);
   bool on_params(const FrameHeader& header, Bytes payload);
-  bool passing(Refusal why) const;
   bool fail(Refusal why, const std::string& text);
   void send(FrameType type, std::vector<std::byte> payload = {}, uint64_t step = 0, uint16_t slot = 0);
   void beat(Millis now);
+  bool on_assign(const FrameHeader& header, Bytes payload);
+  bool exact() const { return terms_->mode == Mode::bsp || terms_->mode == Mode::epoch; }
   void forget_before(uint64_t step);
+  void close() { close_ = closing_ = true; }
 
   struct Assigned {
-    Assign message;
+    std::shared_ptr<const Assign> message;
     uint64_t step = 0;
     SlotRange slot;
   };
@@ -101,7 +102,9 @@ class WorkerCore {
   uint64_t run_epoch_ = 0;
   std::optional<std::pair<Digest, Digest>> digests_;  // model, data
   std::deque<Assigned> queue_;
-  std::optional<std::pair<uint64_t, uint16_t>> computing_;  // step, slot
+  bool busy_ = false;   // the computing thread has work, be it void by now
+  bool asked_ = false;  // for work, since the last heartbeat: it does not hang
+  std::optional<std::pair<uint64_t, uint16_t>> computing_;  // step, slot; while the result is owed
   uint64_t floor_ = 0;  // steps before are void
   struct Parameters {
     uint64_t version = 0;
@@ -113,7 +116,7 @@ class WorkerCore {
   uint64_t lanes_done_ = 0, committed_ = 0;
   double lane_seconds_ = 0;
   bool leaving_ = false, left_ = false;
-  bool close_ = false, close_taken_ = false;  // this connection is over; the network was told
+  bool close_ = false, closing_ = false;  // to be told; until the connection has ended nothing more is read
   std::optional<Drain::Reason> drained_;
   std::optional<ErrorMessage> refused_;
   std::vector<Outgoing> frames_;
