@@ -50,8 +50,7 @@ void Worker::disconnected(ConnectionId id, const std::string& why) {
       core_.disconnected(steady_now());
       connection_ = 0;
     }
-    const bool over = core_.drained() || core_.left() || core_.refused();
-    news = std::exchange(last_failure_, why) != why && !over;  // each reason once, not at every attempt
+    news = std::exchange(last_failure_, why) != why;  // each reason once, not at every attempt
   }
   if (news) note_("no connection: " + why);
   flush();

@@ -32,7 +32,6 @@ class Process {
 
   void send(int signal) const;
   bool running();
-  std::string err() const;  ///< so far
   Outcome wait();
 
  private:

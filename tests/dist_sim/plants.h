@@ -1,0 +1,35 @@
+#pragma once
+#include <array>
+#include <string_view>
+
+/// Bugs that the simulator and its checker must find. Those of the cores are cut into copies of their sources by
+/// plants.cmake; the cores themselves know nothing of this. Those of the training are in simulated_server.cpp.
+namespace tern::dist::sim {
+
+enum class Plant {
+  none,
+  second_result_counted,  ///< no de-duplication
+  run_epoch_ignored,      ///< a result of an earlier incarnation is taken
+  owner_ignored,          ///< a result is taken from a worker that lost the slot, or never had it
+  late_to_next_step,      ///< a late result is taken for the step that is open
+  digest_ignored,
+  checksum_ignored,
+  no_reassignment,        ///< what a lost worker had is not given to another
+  no_lease,
+  arrival_order,          ///< results are added as they came, not in the canonical tree
+  checkpoint_not_kept,    ///< the newest checkpoint is lost, and training counts on from it
+  wrong_parameters,       ///< those of the version before are handed out
+  staleness_ignored,      ///< ssp without its bound
+  hung_counts_as_ready,   ///< a worker's heartbeats say so when its thread hangs in what is void
+  leaver_forgotten,       ///< who leaves is not told that another did what it owed
+};
+inline constexpr std::array<std::string_view, 15> kPlants{
+    "none",           "second_result_counted", "run_epoch_ignored", "owner_ignored", "late_to_next_step",
+    "digest_ignored", "checksum_ignored",      "no_reassignment",   "no_lease",      "arrival_order",
+    "checkpoint_not_kept", "wrong_parameters", "staleness_ignored", "hung_counts_as_ready", "leaver_forgotten"};
+
+/// Set once, by the program that shows a planted bug.
+inline Plant the_plant = Plant::none;
+inline bool planted(Plant plant) { return the_plant == plant; }
+
+}  // namespace tern::dist::sim
