@@ -36,6 +36,8 @@ class DeviceRuntime {
   /// Captures what `work` queues instead of running it; null where the device has no such thing. `work` must not
   /// allocate, wait or read values.
   virtual std::unique_ptr<DeviceGraph> capture(const std::function<void()>& work) = 0;
+  /// The stream, for libraries that queue work of their own in it (a cudaStream_t); null on the CPU.
+  virtual void* native_stream() const { return nullptr; }
 };
 
 /// Throws DeviceError for a device that this build or machine does not have.

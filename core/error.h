@@ -38,5 +38,9 @@ struct ConfigError : Error {
 struct DataError : Error {
   using Error::Error;
 };
+/// A worker, a server or another rank that went away and did not return (programs: exit 7).
+struct PeerLostError : Error {
+  using Error::Error;
+};
 
 }  // namespace tern

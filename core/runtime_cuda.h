@@ -63,6 +63,8 @@ class CudaRuntime final : public DeviceRuntime {
   void synchronize() override;
   std::unique_ptr<DeviceGraph> capture(const std::function<void()>& work) override;
 
+  void* native_stream() const override { return stream_; }
+
   cudaStream_t stream() const { return stream_; }
   int multiprocessors() const { return multiprocessors_; }
 

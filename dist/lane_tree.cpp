@@ -21,15 +21,15 @@ void collect(LaneRange node, LaneRange wanted, std::vector<LaneRange>& found) {
   collect({node.first + split, node.count - split}, wanted, found);
 }
 
-/// Sums node by node; `next` is the first that has not been used.
-float* sum(LaneRange node, std::span<const LaneRange> nodes, std::span<float* const> values, int64_t length, size_t& next) {
-  if (next < nodes.size() && nodes[next] == node) return values[next++];
+/// Collects the additions below `node` and returns where its sum is; `next` is the first node that has not been used.
+int add_up(LaneRange node, std::span<const LaneRange> nodes, size_t& next, std::vector<Addition>& additions) {
+  if (next < nodes.size() && nodes[next] == node) return static_cast<int>(next++);
   if (node.count <= 1)
     throw ShapeError("[sum_nodes] lane " + std::to_string(node.first) + " is missing or not in a node of the canonical tree");
   const int split = static_cast<int>(tree_split(node.count));
-  float* left = sum({node.first, split}, nodes, values, length, next);
-  const float* right = sum({node.first + split, node.count - split}, nodes, values, length, next);
-  for (int64_t i = 0; i < length; ++i) left[i] += right[i];
+  const int left = add_up({node.first, split}, nodes, next, additions);
+  const int right = add_up({node.first + split, node.count - split}, nodes, next, additions);
+  additions.push_back({left, right});
   return left;
 }
 
@@ -52,11 +52,21 @@ std::vector<LaneRange> canonical_nodes(int lanes, LaneRange range) {
   return nodes;
 }
 
-float* sum_nodes(int lanes, std::span<const LaneRange> nodes, std::span<float* const> values, int64_t length) {
+std::vector<Addition> tree_additions(int lanes, std::span<const LaneRange> nodes) {
+  std::vector<Addition> additions;
   size_t next = 0;
-  float* result = sum({0, lanes}, nodes, values, length, next);
+  add_up({0, lanes}, nodes, next, additions);
   if (next != nodes.size()) throw ShapeError("[sum_nodes] nodes are left over");
-  return result;
+  return additions;
+}
+
+float* sum_nodes(int lanes, std::span<const LaneRange> nodes, std::span<float* const> values, int64_t length) {
+  for (const Addition& add : tree_additions(lanes, nodes)) {
+    float* into = values[static_cast<size_t>(add.into)];
+    const float* from = values[static_cast<size_t>(add.from)];
+    for (int64_t i = 0; i < length; ++i) into[i] += from[i];
+  }
+  return values[0];
 }
 
 }  // namespace tern::dist

@@ -138,7 +138,7 @@ struct TrainerParser {
   VerifyResumeArgs verify;
   KeygenArgs keygen;
   Recipe recipe, verify_recipe;
-  std::string resume, seeds, max_time;
+  std::string resume, seeds, max_time, dist = "local";
   CLI::App *data_command, *fetch, *synth, *verify_command, *keygen_command;
 
   TrainerParser();
@@ -196,6 +196,8 @@ void TrainerParser::add_train_options() {
   app.add_option("--max-time", max_time, "Stop with a checkpoint after 90s, 30m, 2h ...")->type_name("TIME");
   app.add_option("--expect-acc", train.expect_acc, "Exit with 6 where the final accuracy (--seeds: their mean) is below (0..1)")
       ->type_name("A");
+  app.add_option("--dist", dist, "local, or with several processes mpi (start with mpirun) or nccl (one a GPU); docs/distributed.md")
+      ->type_name("ENGINE");
   app.add_flag("--print-config", train.print_config, "Print the config with every default, and exit");
   app.add_flag("--print-schema", train.print_schema, "Print the JSON Schema of configs, and exit");
 }
@@ -215,6 +217,8 @@ TrainArgs TrainerParser::train_result() {
   const bool experiment = !train.epochs.empty() || !train.seeds.empty();
   if (!train.epochs.empty() && !train.seeds.empty()) throw ConfigError("--epochs with a list and --seeds: wanted one");
   if (experiment && train.resume) throw ConfigError("--resume: goes on with one run, not with a series of them");
+  train.dist = choice<DistEngine, 3>(dist, "--dist", {"local", "mpi", "nccl"});
+  if (experiment && train.dist != DistEngine::local) throw ConfigError("--dist " + dist + ": takes one training, not a series of them");
   const bool no_config_needed = train.print_schema || train.print_config || (train.resume && *train.resume != "auto");
   if (train.config.empty() && !no_config_needed) throw ConfigError("CONFIG is missing: wanted a JSON file; see --help");
   const std::string near = nearest_name(train.config, names_of(app, false));

@@ -17,6 +17,9 @@ struct CliText {
   std::string text;
 };
 
+/// Where the other processes of a training are, and what moves bytes between them.
+enum class DistEngine { local /* there are none */, mpi, nccl };
+
 /// `trainer CONFIG ...`
 struct TrainArgs {
   std::string config;                 ///< "" only with `resume` naming a run, whose own config then counts
@@ -33,6 +36,7 @@ struct TrainArgs {
   std::optional<double> max_seconds;  ///< --max-time
   std::optional<double> expect_acc;   ///< 0..1
   ProgressStyle progress = ProgressStyle::automatic;
+  DistEngine dist = DistEngine::local;
   bool print_config = false, print_schema = false;
 };
 

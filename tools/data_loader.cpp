@@ -83,7 +83,12 @@ void Loader::work() {
 void Loader::fill_guarded(Slot& slot, int64_t step, std::vector<uint8_t>& scratch) const {
   slot.error = nullptr;
   try {
-    reader_.read(step, 0, reader_.pictures(step), slot.batch, scratch);
+    int64_t first = 0, end = reader_.pictures(step);
+    if (options_.lanes_here) {  // in a ragged step there may be none
+      first = std::min(end, int64_t{options_.lanes_here->first} * options_.micro_batch);
+      end = std::min(end, int64_t{options_.lanes_here->end()} * options_.micro_batch);
+    }
+    reader_.read(step, first, end - first, slot.batch, scratch);
   } catch (...) {
     slot.error = std::current_exception();
   }

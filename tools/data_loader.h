@@ -3,11 +3,13 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "dist/lane_tree.h"
 #include "tools/step_reader.h"
 
 namespace tern::data {
@@ -15,6 +17,7 @@ namespace tern::data {
 struct LoaderOptions : StepOptions {
   int threads = 1;   ///< loader threads; 0 reads in the caller's thread
   int prefetch = 4;  ///< batches that may be ready ahead of the one in use
+  std::optional<dist::LaneRange> lanes_here = {};  ///< batches hold the rows of these lanes; nothing: of all
 };
 
 /// Reads a data set in batches ahead of its consumer. What a batch holds depends on the data set, the options other

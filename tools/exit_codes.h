@@ -27,10 +27,6 @@ struct DivergedError : Error {
 struct ExpectationError : Error {
   using Error::Error;
 };
-/// A worker or server that went away and did not return.
-struct PeerLostError : Error {
-  using Error::Error;
-};
 
 /// The code for an error that reached main().
 ExitCode exit_code_for(const std::exception& error);

@@ -4,11 +4,11 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "core/cuda_devices.h"
 #include "core/error.h"
 #include "tools/data_cifar.h"
 #include "tools/data_synthetic.h"
 #include "tools/environment.h"
+#include "tools/group_engine.h"
 
 namespace tern {
 namespace {
@@ -63,18 +63,6 @@ void make_synthetic_data(const DataConfig& config, Progress& progress) {
   }
 }
 
-Device choose_device(const RunConfig& run) {
-  const std::optional<Device> wanted = parse_device(run.device);
-  if (wanted && wanted->kind == Device::Kind::cpu) return *wanted;
-  if (!wanted) {
-    for (const CudaDevice& device : cuda_devices().devices)
-      if (device.problem.empty()) return {Device::Kind::cuda, device.index};
-    return {};
-  }
-  cuda_device(wanted->index);  // throws where there is none, before data are read
-  return *wanted;
-}
-
 void choose_folder(TrainArgs& args, SessionOptions& options) {
   options.folder = args.out;
   if (!args.resume) {
@@ -96,8 +84,9 @@ void choose_folder(TrainArgs& args, SessionOptions& options) {
 }
 
 TrainerResult run_session(const Config& given, const SessionOptions& options, Progress& progress) {
+  Team& team = *options.team;
   Context::Options context_options;
-  context_options.device = choose_device(given.run);
+  context_options.device = choose_device(given.run, team);
   Config config = given;  // with "auto" settled: it is part of what defines the run
   config.run.precision = resolve_precision(given.run.precision, context_options.device);
   context_options.threads = config.run.threads;
@@ -107,16 +96,27 @@ TrainerResult run_session(const Config& given, const SessionOptions& options, Pr
   context_options.graph = options.graph;
   context_options.tf32 = config.run.precision == Precision::tf32;
   Context context(context_options);
+  check_devices_alike(team, context);
 
-  make_synthetic_data(config.data, progress);
+  team.in_turn([&] { make_synthetic_data(config.data, progress); });  // ranks of one machine share the folder
   const data::RunData data = open_data(config, options.overfit_batches);
+  check_pictures_alike(team, *data.train);
 
   // Before the folder: a run that cannot begin leaves nothing behind.
-  Trainer trainer(context, config, data, options.trainer, progress);
-  if (options.trainer.engine) options.trainer.engine->open(trainer.training().lanes(), data, options.folder);
+  TrainerOptions trainer_options = options.trainer;
+  trainer_options.team = options.team;
+  std::optional<GroupEngine> engine;
+  if (team.group()) {
+    engine.emplace(context, *team.group(), config.train.lanes, options.trainer.switches);
+    trainer_options.engine = &*engine;
+    trainer_options.lanes_here = engine->lanes_here();
+  }
+  Trainer trainer(context, config, data, trainer_options, progress);
+  if (trainer_options.engine) trainer_options.engine->open(trainer.training().lanes(), data, options.folder);
+  check_networks_alike(team, trainer.training().store());
   std::optional<RunFolder> folder;
   bool resume = false;
-  if (!options.folder.empty()) {
+  if (!options.folder.empty() && team.leads()) {
     const std::string environment = environment_json(context, options.argv);
     using Start = SessionOptions::Start;
     resume = options.start == Start::resume || (options.start == Start::resume_if_there && RunFolder::holds_run(options.folder));
@@ -126,11 +126,13 @@ TrainerResult run_session(const Config& given, const SessionOptions& options, Pr
     if (options.trainer.engine) options.trainer.engine->folder_opened();
   }
   progress.message(model_line(trainer, data));
+  if (team.size() > 1) progress.message(std::to_string(team.size()) + " ranks share " + std::to_string(config.train.lanes) + " lanes a step");
   if (folder) progress.message("run folder: " + folder->path().string());
   if (options.dry_run) {
     trainer.dry_run();
     return {};
   }
+  resume = team.value_from_leader(resume);
   if (resume && !trainer.resume()) progress.message("no checkpoint to resume from: starting at the beginning");
   return trainer.run();
 }

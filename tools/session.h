@@ -1,10 +1,13 @@
 #pragma once
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 
 #include "tools/cli.h"
+#include "tools/join_group.h"
+#include "tools/team.h"
 #include "tools/trainer.h"
 
 namespace tern {
@@ -17,6 +20,7 @@ struct SessionOptions {
   enum class Start { fresh, resume, resume_if_there } start = Start::fresh;
   std::optional<int> overfit_batches = {};
   bool dry_run = false;
+  std::shared_ptr<Team> team = std::make_shared<Team>();
   std::span<const char* const> argv = {};
 };
 
@@ -25,10 +29,6 @@ TrainerOptions trainer_options(const TrainArgs& args);
 
 /// Procedural data is made on the spot when a config asks for it by name; real data never is.
 void make_synthetic_data(const DataConfig& config, Progress& progress);
-
-/// The device of `run` ("auto": the first usable GPU, else the CPU). Throws DeviceError saying why a device that was
-/// asked for is not there.
-Device choose_device(const RunConfig& run);
 
 /// Where a training goes and whether it goes on, from --out and --resume: sets folder, start, and `args.config` where the
 /// run names it. Throws ConfigError where the two contradict each other.

@@ -53,6 +53,8 @@ void StepReader::read(int64_t step, int64_t first, int64_t rows, Batch& batch, s
   batch.epoch = epoch_;
   batch.step = step;
   batch.micro_batch = options_.micro_batch;
+  batch.first_row = first;
+  batch.step_pictures = pictures(step);
   batch.indices.assign(begin, begin + rows);
   if (!options_.pixels) return;
   batch.images.resize(count * bytes);

@@ -27,6 +27,8 @@ struct Batch {
   int64_t epoch = 0;
   int64_t step = 0;  ///< in the epoch
   int micro_batch = 0;
+  int64_t first_row = 0;      ///< of the step, where these rows begin
+  int64_t step_pictures = 0;  ///< of the whole step
   std::vector<uint8_t> images;   ///< [N,H,W,C]
   std::vector<int64_t> labels;   ///< [N]
   std::vector<int64_t> indices;  ///< [N]: which pictures of the data set these are

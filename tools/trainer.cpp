@@ -9,8 +9,10 @@
 
 #include "core/atomic_file.h"
 #include "core/error.h"
+#include "core/mapped_file.h"
 #include "kernels/conv2d/conv_plans.h"
 #include "nn/weights.h"
+#include "tools/data_digest.h"
 #include "tools/environment.h"
 #include "tools/exit_codes.h"
 #include "tools/interrupt.h"
@@ -32,6 +34,7 @@ data::LoaderOptions loader_options(const Context& context, const Config& c, cons
                                    const data::Dataset& data) {
   data::LoaderOptions loader{{.micro_batch = c.train.micro_batch, .lanes = c.train.lanes, .seed = c.run.seed, .drop_last = c.data.drop_last},
                              c.data.loader_threads, c.data.prefetch};
+  loader.lanes_here = options.lanes_here;
   if (!options.overfit) loader.augment = data::augment_steps(c.data);
   // Small data sets live in a GPU's memory; larger ones are fed by the loader's threads.
   constexpr int64_t kMostBytes = int64_t{4} << 30;
@@ -67,7 +70,7 @@ bool gains(Metric metric, double value, const std::optional<double>& best, doubl
 }  // namespace
 
 Trainer::Trainer(Context& context, const Config& config, data::RunData data, TrainerOptions options, Progress& progress)
-    : context_(context), config_(config), data_(std::move(data)), options_(std::move(options)), progress_(progress),
+    : context_(context), config_(config), data_(std::move(data)), options_(std::move(options)), team_(*options_.team), progress_(progress),
       loader_(data_.train, loader_options(context, config, options_, *data_.train)),
       training_(context, config, data_.train->shape(),
                 config.model.classes.value_or(static_cast<int>(data_.train->classes().size())), loader_.steps_per_epoch(), options_.switches,
@@ -89,9 +92,13 @@ void Trainer::write_to(RunFolder& folder) {
 
 /// The convolution engines that were chosen by timing: a resumed run takes the same ones.
 void Trainer::load_plans() {
-  std::ifstream file(folder_->path() / kPlanFile);
-  if (!file) return;
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  std::string text;
+  if (folder_) {
+    std::ifstream file(folder_->path() / kPlanFile);
+    text.assign(std::istreambuf_iterator<char>(file), {});
+  }
+  text = team_.from_leader(text);
+  if (text.empty()) return;
   try {
     context_.extension<ConvPlans>().load(text);
   } catch (const DataError& error) {
@@ -106,11 +113,27 @@ void Trainer::save_plans() {
   plans_saved_ = plans.size();
 }
 
+/// Rank 0 finds it, all ranks read rank 0's bytes, which `bytes` then holds.
+std::optional<SafetensorsFile> Trainer::newest_checkpoint(std::string& bytes) {
+  std::optional<SafetensorsFile> file;
+  if (checkpoints_) file = checkpoints_->newest_valid([this](const std::string& text) { say("warning: " + text); });
+  if (team_.size() == 1) return file;
+  const std::string name = team_.from_leader(file ? file->name() : "");
+  if (name.empty()) return std::nullopt;
+  if (file) {
+    const MappedFile mapped(name);
+    bytes.assign(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size());
+  }
+  bytes = team_.from_leader(bytes);
+  return SafetensorsFile::parse(std::as_bytes(std::span(bytes)), name);
+}
+
 bool Trainer::resume() {
   load_plans();
-  const auto file = checkpoints_->newest_valid([this](const std::string& text) { say("warning: " + text); });
+  std::string bytes;
+  const auto file = newest_checkpoint(bytes);
   if (!file) {
-    folder_->rewind(config_, 0, 0);  // a kill before the first checkpoint leaves rows
+    if (folder_) folder_->rewind(config_, 0, 0);  // a kill before the first checkpoint leaves rows
     return false;
   }
   position_ = load_checkpoint(*file, config_, training_);
@@ -118,7 +141,7 @@ bool Trainer::resume() {
     throw DataError(file->name() + ": stands at step " + std::to_string(position_.step_in_epoch) +
                     " of an epoch, the data give " + std::to_string(loader_.steps_per_epoch()));
   saved_at_ = position_.steps;
-  folder_->rewind(config_, position_.epoch, position_.steps);
+  if (folder_) folder_->rewind(config_, position_.epoch, position_.steps);
   say(format("resumed from %s: epoch %lld, step %lld", file->name().c_str(), static_cast<long long>(position_.epoch + 1),
              static_cast<long long>(position_.step_in_epoch)));
   return true;
@@ -136,7 +159,9 @@ TrainerResult Trainer::run() {
   started_ = now_seconds();
   result.summary.stopped_by = early_stop_reason();  // of a run that had ended when it was resumed
   bool going = result.summary.stopped_by.empty();
+  team_.set_stepping(true);
   while (going && position_.epoch < config_.train.epochs) going = train_epoch(result);
+  team_.set_stepping(false);
   result.complete = position_.epoch >= config_.train.epochs || !early_stop_reason().empty();
   progress_.finish();
   if (!result.evaluation && result.complete) result.evaluation = evaluate_on(data_.test, "test");  // resumed at its end
@@ -184,7 +209,8 @@ void Trainer::take_step(const data::Batch& batch) {
   ++position_.step_in_epoch;
   const auto& every = config_.checkpoint.every_steps;
   const bool needed = position_.step_in_epoch == loader_.steps_per_epoch() || position_.steps % config_.log.every_steps == 0 ||
-                      (every && position_.steps % *every == 0) || InterruptGuard::signal() != 0;
+                      (every && position_.steps % *every == 0) || InterruptGuard::signal() != 0 ||
+                      team_.size() > 1;  // what they tell must come at the same step to all ranks
   count_outcomes(needed);
 }
 
@@ -247,7 +273,19 @@ void Trainer::report_step(const StepOutcome& outcome) {
                             rate, !outcome.finite});
 }
 
+/// Rank 0 evaluates; the other ranks get its scores, no predictions.
 Evaluation Trainer::evaluate_on(const data::DatasetPtr& data, const std::string& name) {
+  struct Scores {
+    double loss, top1, top5;
+  };
+  if (!team_.leads()) {
+    const Scores scores = team_.value_from_leader(Scores{});
+    Evaluation evaluation;
+    evaluation.loss = scores.loss;
+    evaluation.top1 = scores.top1;
+    evaluation.top5 = scores.top5;
+    return evaluation;
+  }
   EvaluationOptions options{.normalize = config_.data.normalize, .loader_threads = config_.data.loader_threads,
                             .plan = options_.switches.plan, .arena = training_.arena()};
   options.progress = [&](int64_t done, int64_t total) { progress_.task("evaluating on " + name, done, total); };
@@ -256,12 +294,14 @@ Evaluation Trainer::evaluate_on(const data::DatasetPtr& data, const std::string&
   const PassWeights weights(training_.store());
   Evaluation evaluation = evaluate(context_, training_.network(), data, options);
   training_.swap_average();
+  team_.value_from_leader(Scores{evaluation.loss, evaluation.top1, evaluation.top5});
   return evaluation;
 }
 
 void Trainer::finish_epoch(TrainerResult& result) {
   const double train_seconds = now_seconds() - epoch_started_;
   const double waited = loader_.wait_seconds() - wait_before_;
+  check_in_step();
   const auto pictures = static_cast<double>(std::max<int64_t>(position_.pictures, 1));
   EpochMetrics m{.epoch = position_.epoch + 1, .step = position_.steps};
   m.train_loss = position_.loss_sum / pictures;
@@ -300,7 +340,7 @@ void Trainer::finish_epoch(TrainerResult& result) {
   const bool last = position_.epoch == config_.train.epochs;
   const int every = config_.checkpoint.every_epochs;
   if (!last) result.summary.stopped_by = early_stop_reason();
-  if (options_.max_seconds && elapsed() >= *options_.max_seconds && !last) result.summary.stopped_by = "--max-time";
+  if (stop_request().out_of_time && !last) result.summary.stopped_by = "--max-time";
   if (!result.summary.stopped_by.empty()) say(result.summary.stopped_by);
   if (last || best || !result.summary.stopped_by.empty() || (every > 0 && position_.epoch % every == 0)) save(best);
 }
@@ -332,13 +372,13 @@ std::string Trainer::early_stop_reason() const {
 
 void Trainer::save(bool best) {
   count_outcomes(true);
-  if (!checkpoints_) return;
   // An update can overflow where loss and gradients did not; the checkpoint before it is the last good one.
   if (const std::string bad = training_.bad_parameter(); !bad.empty()) {
     const bool between = position_.step_in_epoch == 0;  // epochs: the last step was the one before's
     diverge(format("epoch %lld, step %lld: parameter %s is not finite", static_cast<long long>(position_.epoch + !between),
                    static_cast<long long>(between ? loader_.steps_per_epoch() : position_.step_in_epoch), bad.c_str()));
   }
+  if (!checkpoints_) return;
   CheckpointInfo info{config_, std::string(data_.train->name()), data_.train->classes(), data_.train->shape(), position_};
   try {
     save_plans();
@@ -350,10 +390,26 @@ void Trainer::save(bool best) {
   }
 }
 
-bool Trainer::interrupted(TrainerResult& result) {
+/// What asks for a stop now, on this rank or another.
+StopRequest Trainer::stop_request() {
   const bool stop_here = options_.stop_after_steps && position_.steps >= *options_.stop_after_steps;
-  const int signal = stop_here ? SIGTERM : InterruptGuard::signal();
-  const bool out_of_time = options_.max_seconds && elapsed() >= *options_.max_seconds;
+  return team_.agree({.signal = stop_here ? SIGTERM : InterruptGuard::signal(),
+                      .out_of_time = options_.max_seconds && elapsed() >= *options_.max_seconds});
+}
+
+/// Ranks take the same steps from the same numbers; one that does not is a fault of its machine.
+void Trainer::check_in_step() {
+  if (team_.size() == 1) return;
+  data::Sha256 digest;
+  const std::vector<float> weights = training_.store().master.to_vector<float>();
+  digest.update({reinterpret_cast<const uint8_t*>(weights.data()), weights.size() * sizeof(float)});
+  if (const int rank = team_.first_unlike(digest.hex()); rank > 0)
+    throw Error(format("epoch %lld: rank %d has other weights than rank 0 after the same steps; the last checkpoint is from before",
+                       static_cast<long long>(position_.epoch + 1), rank));
+}
+
+bool Trainer::interrupted(TrainerResult& result) {
+  const auto [signal, out_of_time] = stop_request();
   if (signal == 0 && !out_of_time) return false;
   if (position_.epoch >= config_.train.epochs) return false;  // done: nothing is interrupted
   result.signal = signal;

@@ -8,6 +8,7 @@
 #include "tools/gpu_monitor.h"
 #include "tools/progress.h"
 #include "tools/run_folder.h"
+#include "tools/team.h"
 #include "tools/training_step.h"
 
 namespace tern {
@@ -17,6 +18,8 @@ struct TrainerOptions {
   std::optional<double> max_seconds;
   LaneEngine* engine = nullptr;    ///< computes the lanes of steps; null: this process
   bool one_step_an_epoch = false;  ///< mode epoch of a server: all lanes of an epoch make one step
+  std::optional<dist::LaneRange> lanes_here = {};        ///< what the loader reads; nothing: all lanes
+  std::shared_ptr<Team> team = std::make_shared<Team>();  ///< the processes that train alike; ranks other than 0 write nothing
   bool overfit = false;            ///< no augmentation: the same few pictures again and again
   std::string init_from;           ///< weights to start with, or ""
   std::optional<int64_t> stop_after_steps;  ///< as if SIGTERM came then: verify-resume
@@ -62,7 +65,10 @@ class Trainer {
   void save(bool best);
   void load_plans();
   void save_plans();
+  StopRequest stop_request();
   bool interrupted(TrainerResult& result);
+  std::optional<SafetensorsFile> newest_checkpoint(std::string& bytes);
+  void check_in_step();
   void report_step(const StepOutcome& outcome);
   void say(const std::string& text);
   double elapsed() const;
@@ -71,6 +77,7 @@ class Trainer {
   Config config_;
   data::RunData data_;
   TrainerOptions options_;
+  Team& team_;
   RunFolder* folder_ = nullptr;
   Progress& progress_;
   data::Loader loader_;

@@ -17,12 +17,21 @@ namespace {
 
 namespace fs = std::filesystem;
 
-int finish(const TrainerResult& result, const TrainArgs& args, const fs::path& folder) {
+/// The config, on every rank from its own file; where a run folder names none, rank 0's.
+Config read_config(const TrainArgs& args, Team& team) {
+  if (team.value_from_leader(args.config.ends_with("/config.json") && args.resume.has_value())) {
+    const std::string text = team.from_leader(team.leads() ? config_json(load_config(args.config, args.overrides)) : "");
+    return parse_config(text, "rank 0's " + args.config, {});
+  }
+  return load_config(args.config, args.overrides);
+}
+
+int finish(const TrainerResult& result, const TrainArgs& args, const fs::path& folder, bool leads) {
   const RunSummary& s = result.summary;
-  if (result.evaluation)
+  if (leads && result.evaluation)
     std::printf("test accuracy %.2f %% (loss %.4f) after %lld epochs\n", 100 * result.evaluation->top1, result.evaluation->loss,
                 static_cast<long long>(s.epochs));
-  std::printf("%s\n", folder.c_str());
+  if (leads) std::printf("%s\n", folder.c_str());
   if (result.signal) return 128 + result.signal;
   if (args.expect_acc) {
     const double got = s.last_acc.value_or(0);
@@ -35,31 +44,44 @@ int finish(const TrainerResult& result, const TrainArgs& args, const fs::path& f
   return 0;
 }
 
-int run(TrainArgs args, std::span<const char* const> argv) {
-  if (args.print_schema) {
-    std::printf("%s\n", config_schema().c_str());
-    return 0;
-  }
+int train(TrainArgs args, std::span<const char* const> argv, const std::shared_ptr<Team>& team) {
   SessionOptions options{.trainer = trainer_options(args), .fusion = args.fusion, .graph = args.graph, .poison = args.poison, .overfit_batches = args.overfit_batches,
-                         .dry_run = args.dry_run, .argv = argv};
+                         .dry_run = args.dry_run, .team = team, .argv = argv};
   const bool experiments = !args.epochs.empty() || !args.seeds.empty();
-  if (!args.print_config) choose_folder(args, options);
-  const Config config = load_config(args.config, args.overrides);
+  if (!args.print_config && team->leads()) choose_folder(args, options);
+  const Config config = read_config(args, *team);
   if (args.print_config) {
     std::printf("%s\n", config_json(config).c_str());
     return 0;
   }
-  const std::unique_ptr<Progress> progress = make_progress(args.progress);
+  check_configs_alike(*team, config);
+  const std::unique_ptr<Progress> progress = make_progress(team->leads() ? args.progress : ProgressStyle::none);
   for (const std::string& note : config_notes(config)) progress->message("note: " + note);
   const InterruptGuard guard;
   if (experiments) return run_experiments(args, config, options.folder, argv, *progress);
   if (args.dry_run) {
     options.folder.clear();
     run_session(config, options, *progress);
-    std::printf("dry run: one step and an evaluation passed\n");
+    if (team->leads()) std::printf("dry run: one step and an evaluation passed\n");
     return 0;
   }
-  return finish(run_session(config, options, *progress), args, options.folder);
+  return finish(run_session(config, options, *progress), args, options.folder, team->leads());
+}
+
+int run(const TrainArgs& args, std::span<const char* const> argv) {
+  if (args.print_schema) {
+    std::printf("%s\n", config_schema().c_str());
+    return 0;
+  }
+  if (args.dist == DistEngine::local || args.print_config) return train(args, argv, std::make_shared<Team>());
+  const std::unique_ptr<dist::Group> group = join_group(args.dist);
+  const auto team = std::make_shared<Team>(*group);
+  try {
+    check_launcher(*team);
+    return train(args, argv, team);
+  } catch (const std::exception& error) {
+    return team->fail(error, "trainer");
+  }
 }
 
 int run(const VerifyResumeArgs& args, std::span<const char* const> argv) {
