@@ -55,6 +55,30 @@ TEST_CASE("loader: an epoch holds every picture once, with its label and pixels"
   }
 }
 
+TEST_CASE("loader: lanes_here gives those rows of every step, also of a ragged one", "[data]") {
+  const auto data = std::make_shared<CountingDataset>(31);  // steps of 12, 12 and 4 + 3 pictures
+  LoaderOptions whole = small();
+  whole.augment = kAugment;
+  Loader all(data, whole);
+  const std::vector<Batch> steps = epoch_of(all, 1);
+  for (const dist::LaneRange lanes : {dist::LaneRange{0, 2}, {1, 1}, {1, 2}, {2, 1}}) {
+    LoaderOptions part = whole;
+    part.lanes_here = lanes;
+    Loader some(data, part);
+    const std::vector<Batch> batches = epoch_of(some, 1);
+    REQUIRE(batches.size() == steps.size());
+    for (size_t i = 0; i < steps.size(); ++i) {
+      const int64_t size = steps[i].size(), first = std::min<int64_t>(size, lanes.first * 4), end = std::min<int64_t>(size, lanes.end() * 4);
+      const Batch& batch = batches[i];
+      CHECK(batch.first_row == first);
+      CHECK(batch.step_pictures == size);
+      CHECK(batch.indices == std::vector(steps[i].indices.begin() + first, steps[i].indices.begin() + end));
+      CHECK(batch.labels == std::vector(steps[i].labels.begin() + first, steps[i].labels.begin() + end));
+      CHECK((batch.images == std::vector(steps[i].images.begin() + first * 60, steps[i].images.begin() + end * 60)));
+    }
+  }
+}
+
 TEST_CASE("loader: a ragged last step has fewer lanes and a shorter last one", "[data]") {
   Loader loader(std::make_shared<CountingDataset>(19), small());
   const std::vector<Batch> batches = epoch_of(loader, 0);

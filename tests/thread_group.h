@@ -1,6 +1,5 @@
 #pragma once
 #include <condition_variable>
-#include <cstdlib>
 #include <deque>
 #include <exception>
 #include <functional>
@@ -23,6 +22,11 @@ struct Mail {
   std::map<std::pair<int, int>, std::deque<std::vector<std::byte>>> boxes;
   size_t bytes = 0;  ///< sent so far
   bool broken = false;  ///< a rank has failed: nobody waits for its messages
+};
+
+/// What abort() throws.
+struct Aborted {
+  int code;
 };
 
 class ThreadGroup : public dist::Group {
@@ -49,7 +53,7 @@ class ThreadGroup : public dist::Group {
       box.pop_front();
     }
   }
-  [[noreturn]] void abort(int) override { std::abort(); }
+  [[noreturn]] void abort(int code) override { throw Aborted{code}; }
 
  private:
   Mail& mail_;
