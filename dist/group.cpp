@@ -5,8 +5,8 @@ namespace tern::dist {
 std::vector<std::vector<std::byte>> all_gather(Group& group, std::span<const std::byte> mine) {
   const std::vector<uint64_t> lengths = all_gather_values(group, static_cast<uint64_t>(mine.size()));
   std::vector<std::vector<std::byte>> all(lengths.size());
-  std::vector<Outgoing> sends;
-  std::vector<Incoming> receives;
+  std::vector<RankSend> sends;
+  std::vector<RankReceive> receives;
   for (size_t i = 0; i < all.size(); ++i) {
     const int rank = static_cast<int>(i);
     if (rank == group.rank()) {

@@ -10,11 +10,11 @@
 namespace tern::dist {
 
 /// Bytes for another rank, or from it; never for oneself. Messages between two ranks arrive in the order of sending.
-struct Outgoing {
+struct RankSend {
   int to = 0;
   std::span<const std::byte> bytes;
 };
-struct Incoming {
+struct RankReceive {
   int from = 0;
   std::span<std::byte> bytes;
 };
@@ -43,7 +43,7 @@ class Group {
 
   /// Sends and receives all of these at once and waits for them; what rank a sends to b, b receives from a, in as many
   /// messages of the same sizes. All-to-all, all-gather and broadcast are this. Throws PeerLostError.
-  virtual void exchange(std::span<const Outgoing> sends, std::span<const Incoming> receives, Memory memory = Memory::host) = 0;
+  virtual void exchange(std::span<const RankSend> sends, std::span<const RankReceive> receives, Memory memory = Memory::host) = 0;
 
   /// Device memory is exchanged behind what is queued on this stream (a cudaStream_t).
   virtual void use_stream(void* /*stream*/) {}
@@ -66,8 +66,8 @@ template <class T>
 std::vector<T> all_gather_values(Group& group, const T& mine) {
   const auto size = static_cast<size_t>(group.size());
   std::vector<T> all(size, mine);
-  std::vector<Outgoing> sends;
-  std::vector<Incoming> receives;
+  std::vector<RankSend> sends;
+  std::vector<RankReceive> receives;
   for (size_t rank = 0; rank < size; ++rank) {
     if (static_cast<int>(rank) == group.rank()) continue;
     sends.push_back({static_cast<int>(rank), std::as_bytes(std::span(&mine, 1))});

@@ -55,14 +55,14 @@ class MpiGroup final : public Group {
   GroupCaps caps() const override { return {.bitwise = true}; }
   OnFailure on_failure() const override { return OnFailure::fatal; }
 
-  void exchange(std::span<const Outgoing> sends, std::span<const Incoming> receives, Memory memory) override {
+  void exchange(std::span<const RankSend> sends, std::span<const RankReceive> receives, Memory memory) override {
     if (memory != Memory::host) throw DeviceError("[mpi] takes the host's memory only");
     requests_.clear();
-    for (const Incoming& receive : receives)
+    for (const RankReceive& receive : receives)
       in_pieces(receive.bytes.size(), [&](size_t offset, int count) {
         check(MPI_Irecv(receive.bytes.data() + offset, count, MPI_BYTE, receive.from, kTag, world_, &requests_.emplace_back()), "MPI_Irecv");
       });
-    for (const Outgoing& send : sends)
+    for (const RankSend& send : sends)
       in_pieces(send.bytes.size(), [&](size_t offset, int count) {
         check(MPI_Isend(send.bytes.data() + offset, count, MPI_BYTE, send.to, kTag, world_, &requests_.emplace_back()), "MPI_Isend");
       });

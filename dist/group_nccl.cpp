@@ -70,7 +70,7 @@ class NcclGroup final : public Group {
   OnFailure on_failure() const override { return OnFailure::fatal; }
   void use_stream(void* stream) override { stream_ = static_cast<cudaStream_t>(stream); }
 
-  void exchange(std::span<const Outgoing> sends, std::span<const Incoming> receives, Memory memory) override {
+  void exchange(std::span<const RankSend> sends, std::span<const RankReceive> receives, Memory memory) override {
     if (memory == Memory::device) {
       post(sends, receives);
       wait();
@@ -85,11 +85,11 @@ class NcclGroup final : public Group {
   }
 
  private:
-  void post(std::span<const Outgoing> sends, std::span<const Incoming> receives) {
+  void post(std::span<const RankSend> sends, std::span<const RankReceive> receives) {
     check(ncclGroupStart(), "ncclGroupStart");
-    for (const Outgoing& send : sends)
+    for (const RankSend& send : sends)
       if (!send.bytes.empty()) check(ncclSend(send.bytes.data(), send.bytes.size(), ncclUint8, send.to, comm_, stream_), "ncclSend");
-    for (const Incoming& receive : receives)
+    for (const RankReceive& receive : receives)
       if (!receive.bytes.empty())
         check(ncclRecv(receive.bytes.data(), receive.bytes.size(), ncclUint8, receive.from, comm_, stream_), "ncclRecv");
     check(ncclGroupEnd(), "ncclGroupEnd");
@@ -110,21 +110,21 @@ class NcclGroup final : public Group {
   }
 
   /// The host's bytes, which are few, go through the GPU's memory.
-  void exchange_staged(std::span<const Outgoing> sends, std::span<const Incoming> receives) {
+  void exchange_staged(std::span<const RankSend> sends, std::span<const RankReceive> receives) {
     constexpr size_t kAlignment = 256;
     const auto padded = [](size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; };
     size_t total = 0;
-    for (const Outgoing& send : sends) total += padded(send.bytes.size());
-    for (const Incoming& receive : receives) total += padded(receive.bytes.size());
+    for (const RankSend& send : sends) total += padded(send.bytes.size());
+    for (const RankReceive& receive : receives) total += padded(receive.bytes.size());
     std::byte* at = staging_.reserve(total);
-    std::vector<Outgoing> device_sends;
-    std::vector<Incoming> device_receives;
-    for (const Outgoing& send : sends) {
+    std::vector<RankSend> device_sends;
+    std::vector<RankReceive> device_receives;
+    for (const RankSend& send : sends) {
       check(cudaMemcpyAsync(at, send.bytes.data(), send.bytes.size(), cudaMemcpyHostToDevice, stream_), "cudaMemcpyAsync");
       device_sends.push_back({send.to, {at, send.bytes.size()}});
       at += padded(send.bytes.size());
     }
-    for (const Incoming& receive : receives) {
+    for (const RankReceive& receive : receives) {
       device_receives.push_back({receive.from, {at, receive.bytes.size()}});
       at += padded(receive.bytes.size());
     }

@@ -46,8 +46,8 @@ void LaneReducer::reduce_staged(int lanes, std::span<const LaneRange> shares, st
 std::vector<Tensor> LaneReducer::exchange_slices(std::span<const std::vector<LaneRange>> nodes, std::span<const Tensor> mine) {
   const int me = group_.rank(), size = group_.size();
   const int64_t my_begin = begin_of(me), my_length = begin_of(me + 1) - my_begin;
-  std::vector<Outgoing> sends;
-  std::vector<Incoming> receives;
+  std::vector<RankSend> sends;
+  std::vector<RankReceive> receives;
   std::vector<Tensor> parts;
   int64_t foreign = 0;
   for (int rank = 0; rank < size; ++rank)
@@ -79,8 +79,8 @@ void LaneReducer::reserve_foreign(int64_t floats) {
 /// All-gather: every rank's slice of the sum comes to every rank.
 void LaneReducer::exchange_sums(const Tensor& sum) {
   const int me = group_.rank();
-  std::vector<Outgoing> sends;
-  std::vector<Incoming> receives;
+  std::vector<RankSend> sends;
+  std::vector<RankReceive> receives;
   const int64_t my_begin = begin_of(me), my_length = begin_of(me + 1) - my_begin;
   for (int rank = 0; rank < group_.size(); ++rank) {
     const int64_t begin = begin_of(rank), length = begin_of(rank + 1) - begin;

@@ -37,14 +37,14 @@ class ThreadGroup : public dist::Group {
   int local_rank() const override { return rank_; }
   dist::GroupCaps caps() const override { return {.bitwise = true}; }
   dist::OnFailure on_failure() const override { return dist::OnFailure::fatal; }
-  void exchange(std::span<const dist::Outgoing> sends, std::span<const dist::Incoming> receives, dist::Memory) override {
+  void exchange(std::span<const dist::RankSend> sends, std::span<const dist::RankReceive> receives, dist::Memory) override {
     std::unique_lock lock(mail_.mutex);
-    for (const dist::Outgoing& send : sends) {
+    for (const dist::RankSend& send : sends) {
       mail_.boxes[{rank_, send.to}].emplace_back(send.bytes.begin(), send.bytes.end());
       mail_.bytes += send.bytes.size();
     }
     mail_.arrived.notify_all();
-    for (const dist::Incoming& receive : receives) {
+    for (const dist::RankReceive& receive : receives) {
       auto& box = mail_.boxes[{receive.from, rank_}];
       mail_.arrived.wait(lock, [&] { return !box.empty() || mail_.broken; });
       if (box.empty()) throw PeerLostError("a rank has failed");

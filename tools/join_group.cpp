@@ -116,8 +116,8 @@ void check_pictures_alike(Team& team, const data::Dataset& pictures) {
     throw DataError(rank_text(rank) + " has other training pictures than rank 0 (SHA-256 of pixels and labels): every rank reads its own copy of the same data");
 }
 
-void check_devices_alike(Team& team, const Context& context) {
-  const std::vector<std::string> all = team.gather(device_class(context));
+void check_devices_alike(Team& team, Device device) {
+  const std::vector<std::string> all = team.gather(device_class(device));
   for (size_t rank = 1; rank < all.size(); ++rank)
     if (all[rank] != all[0])
       throw DeviceError(rank_text(static_cast<int>(rank)) + " computes on " + all[rank] + ", rank 0 on " + all[0] +

@@ -28,6 +28,6 @@ Device choose_device(const RunConfig& run, const Team& team);
 void check_configs_alike(Team& team, const Config& config);
 void check_networks_alike(Team& team, const ParameterStore& store);
 void check_pictures_alike(Team& team, const data::Dataset& pictures);
-void check_devices_alike(Team& team, const Context& context);
+void check_devices_alike(Team& team, Device device);
 
 }  // namespace tern

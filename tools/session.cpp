@@ -96,7 +96,7 @@ TrainerResult run_session(const Config& given, const SessionOptions& options, Pr
   context_options.graph = options.graph;
   context_options.tf32 = config.run.precision == Precision::tf32;
   Context context(context_options);
-  check_devices_alike(team, context);
+  check_devices_alike(team, context.device());
 
   team.in_turn([&] { make_synthetic_data(config.data, progress); });  // ranks of one machine share the folder
   const data::RunData data = open_data(config, options.overfit_batches);
