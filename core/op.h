@@ -14,6 +14,11 @@
 namespace tern {
 
 class Node;
+class Op;
+struct FusionPair;
+
+/// One op, with the pair's inputs and the output of its second op, that does what the two do; null: they stay apart.
+using FusionRule = std::shared_ptr<const Op> (*)(const FusionPair& pair);
 
 /// Which inputs want a gradient / which are saved: one bit an input.
 using GradMask = std::bitset<64>;
@@ -55,6 +60,8 @@ class Op {
   /// A fused op's meaning in terms of other ops: its fallback and its oracle, run in its place with fusion off. Gives
   /// all visible outputs; empty: not a fused op.
   virtual std::vector<Tensor> decompose(std::span<const Tensor>) const { return {}; }
+  /// The rule by which a plan may merge this op with a neighbour (core/fusion.h); null: there is none.
+  virtual FusionRule fusion_rule() const { return nullptr; }
   virtual bool differentiable() const { return true; }
   /// dL/d(input) for the inputs that node.needs(i) (undefined elsewhere), from dL/d(output) (undefined: zero). Calls
   /// public ops, so it can be recorded and differentiated again. Throws AutogradError where the op has none.

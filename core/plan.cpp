@@ -6,52 +6,36 @@
 
 #include "core/device_runtime.h"
 #include "core/error.h"
+#include "core/fusion.h"
 #include "core/memory_plan.h"
-#include "core/op.h"
 #include "core/recorder.h"
 #include "core/storage.h"
 
 namespace tern {
 namespace {
 
-/// Part of a value: what a recorded tensor was.
-struct Ref {
-  size_t value;
-  size_t offset;
-  Spec spec;
-};
-
 /// A storage that the plan touches: one of the outside world (parameters, the plan's inputs), or a place in the arena.
 struct Value {
   std::shared_ptr<Storage> outside;
   std::weak_ptr<Storage> recorded;  // the buffer of the recording run, to see whether it outlives it
   std::string_view made_by;
-  Lifetime lifetime;
-};
-
-struct Instruction {
-  std::shared_ptr<const Op> op;
-  std::vector<Ref> in, out;
-  size_t workspace;
-  std::vector<size_t> overwritten;  // outside values that it writes in place
-  std::string_view phase;           // entered before it runs; empty: goes on
+  size_t bytes;       // in the arena
+  Lifetime lifetime;  // of no bytes: outside, or merged away
 };
 
 /// Turns the ops of one eager run into instructions over values.
 class PlanRecorder final : public Recorder {
  public:
   void record(const Event& event) override {
-    const int now = static_cast<int>(instructions.size());
     Instruction instruction{event.op, {}, {}, event.workspace, {}, std::exchange(phase_, {})};
-    for (const Tensor& input : event.inputs) instruction.in.push_back(refer(input, now));
+    for (const Tensor& input : event.inputs) instruction.in.push_back(refer(input));
     for (size_t i = 0; i < event.outputs.size(); ++i) {
       const Tensor& output = event.outputs[i];
       if (!event.aliases[i]) {
         ids_.emplace(output.storage()->id(), values.size());
-        values.push_back({nullptr, output.storage(), event.op->name(), {output.storage()->bytes(), now, now}});
-        values.back().lifetime.bytes = output.bytes();
+        values.push_back({nullptr, output.storage(), event.op->name(), output.bytes(), {}});
       }
-      instruction.out.push_back(refer(output, now));
+      instruction.out.push_back(refer(output));
       if (event.aliases[i] && event.aliases[i]->writes && values[instruction.out.back().value].outside)
         instruction.overwritten.push_back(instruction.out.back().value);
     }
@@ -60,11 +44,9 @@ class PlanRecorder final : public Recorder {
 
   void record_phase(std::string_view phase) override { phase_ = phase; }
 
-  Ref refer(const Tensor& tensor, int now) {
+  Ref refer(const Tensor& tensor) {
     const auto [it, outside] = ids_.try_emplace(tensor.storage()->id(), values.size());
-    if (outside) values.push_back({tensor.storage(), {}, "", {}});
-    Value& value = values[it->second];
-    value.lifetime.last = std::max(value.lifetime.last, now);
+    if (outside) values.push_back({tensor.storage(), {}, "", 0, {}});
     return {it->second, tensor.storage_offset(), tensor.spec()};
   }
 
@@ -105,12 +87,14 @@ class Plan {
       Recording recording(context, recorder);
       outputs_of_recording_ = step(inputs_);
     }
-    const int end = static_cast<int>(recorder.instructions.size());
-    for (const Tensor& output : outputs_of_recording_) output_refs_.push_back(recorder.refer(output, end));
+    for (const Tensor& output : outputs_of_recording_) output_refs_.push_back(recorder.refer(output));
     values_ = std::move(recorder.values);
     instructions_ = std::move(recorder.instructions);
     refuse_escapes();
+    const int fused = context.options().fusion ? fuse(instructions_, output_refs_, context) : 0;
+    find_lifetimes();
     lay_out(options.reuse_memory);
+    stats_.fused = fused;
   }
 
   /// What the recording run computed; then the buffers of that run are given up and replay() takes over.
@@ -173,13 +157,29 @@ class Plan {
     }
   }
 
+  void find_lifetimes() {
+    const auto touch = [&](const Ref& ref, size_t now) {
+      Value& value = values_[ref.value];
+      if (value.outside) return;
+      if (value.lifetime.bytes == 0) value.lifetime = {value.bytes, static_cast<int>(now), static_cast<int>(now)};
+      value.lifetime.last = static_cast<int>(now);
+    };
+    for (size_t i = 0; i < instructions_.size(); ++i) {
+      for (const Ref& ref : instructions_[i].in) touch(ref, i);
+      for (const Ref& ref : instructions_[i].out) touch(ref, i);
+    }
+    for (const Ref& ref : output_refs_) touch(ref, instructions_.size());
+  }
+
   void lay_out(bool reuse) {
     std::vector<Lifetime> lifetimes;
-    for (Value& value : values_) lifetimes.push_back(value.outside ? Lifetime{} : value.lifetime);
+    for (const Value& value : values_) lifetimes.push_back(value.lifetime);
     for (size_t i = 0; i < instructions_.size(); ++i)
       lifetimes.push_back({instructions_[i].workspace, static_cast<int>(i), static_cast<int>(i)});
     layout_ = plan_memory(lifetimes, reuse);
-    stats_ = {static_cast<int>(instructions_.size()), layout_.bytes, plan_memory(lifetimes, false).bytes, 0};
+    stats_ = {.instructions = static_cast<int>(instructions_.size()),
+              .arena_bytes = layout_.bytes,
+              .unplanned_bytes = plan_memory(lifetimes, false).bytes};
   }
 
   Tensor bind(const Ref& ref, const std::shared_ptr<Storage>& arena) {
@@ -209,7 +209,7 @@ class Plan {
   /// Debugging: whatever the step reads after its last use is NaN.
   void poison_dead(int now) const {
     for (size_t i = 0; i < values_.size(); ++i)
-      if (!values_[i].outside && values_[i].lifetime.last == now)
+      if (values_[i].lifetime.bytes > 0 && values_[i].lifetime.last == now)
         context_.runtime().fill(static_cast<std::byte*>(bound_to_->data()) + layout_.offsets[i], 0xff,
                                 values_[i].lifetime.bytes);
   }
@@ -249,7 +249,7 @@ const std::shared_ptr<Storage>& Arena::reserve(size_t bytes) {
 size_t Arena::bytes() const { return storage_ ? storage_->bytes() : 0; }
 
 std::string PlanStats::str() const {
-  return std::to_string(instructions) + " ops, arena " + std::to_string(arena_bytes >> 10) + " KiB (" +
+  return std::to_string(instructions) + " ops" + (fused > 0 ? " (" + std::to_string(fused) + " fused into them)" : "") + ", arena " + std::to_string(arena_bytes >> 10) + " KiB (" +
          std::to_string(unplanned_bytes >> 10) + " KiB without reuse)" +
          (graph_nodes > 0 ? ", graph of " + std::to_string(graph_nodes) + " nodes" : "");
 }

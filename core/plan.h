@@ -31,6 +31,7 @@ struct CompileOptions {
 
 struct PlanStats {
   int instructions = 0;
+  int fused = 0;             ///< recorded ops that became part of another one's instruction
   size_t arena_bytes = 0;    ///< with memory reused
   size_t unplanned_bytes = 0;  ///< the same buffers each in its own place
   int graph_nodes = 0;         ///< of its CUDA graph; 0: it has none
@@ -42,6 +43,7 @@ struct PlanStats {
 /// `step` is called on the first inputs of a kind (their specs, which of them require gradients, the context's lane
 /// size and tape switch); every op it makes is recorded: forward, gradients, optimizer. Later calls of that kind copy
 /// their inputs into the plan's own and run the recorded ops on one arena: the same kernels, the same bits (D4).
+/// With Context::Options::fusion, neighbouring ops are merged by their rules (core/fusion.h).
 /// Where the device can (a GPU) and Context::Options::graph is on, the first replay captures the instructions as one
 /// graph and later ones launch that.
 /// Parameters and other tensors that `step` captures are used in place. The outputs lie in the arena: read or copy

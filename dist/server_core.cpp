@@ -185,6 +185,8 @@ bool ServerCore::on_heartbeat(Peer& peer, const FrameHeader&, Bytes payload, Mil
   peer.lanes_done = beat->lanes_done;
   if (beat->lane_seconds > 0) peer.lane_seconds = beat->lane_seconds;
   if (moved || peer.owned.empty()) peer.progress = now;
+  // One heartbeat of a worker that waits may have crossed with its work; a lease later it has had none.
+  if (moved || (beat->state == WorkerState::ready && peer.outrun && now - *peer.outrun > options_.lease)) peer.outrun.reset();
   if (peer.state == Peer::State::preparing && beat->state == WorkerState::ready) return admit(peer, *beat, now);
   // A thread that hangs still leaves heartbeats: what counts is that it has finished something, or waits for work.
   if (peer.state == Peer::State::lapsed && (moved || beat->state == WorkerState::ready)) {
@@ -300,7 +302,7 @@ std::vector<WorkerStatus> ServerCore::workers(Millis now) const {
     if (peer->id == 0 || peer->state == Peer::State::closing) continue;
     WorkerStatus row{.id = peer->id, .name = peer->hello.name, .peer = peer->peer, .device_class = peer->hello.device_class, .state = {}};
     constexpr const char* names[] = {"connected", "preparing", "ready", "lapsed", "leaving", "closing"};
-    row.state = peer->computes() && !peer->owned.empty() ? "computing" : names[static_cast<size_t>(peer->state)];
+    row.state = peer->outrun ? "lapsed" : peer->computes() && !peer->owned.empty() ? "computing" : names[static_cast<size_t>(peer->state)];
     row.step = peer->owned.empty() ? version_ : peer->owned.begin()->first;
     row.lanes = peer->lanes_owned(open_);
     row.lanes_done = peer->lanes_done;

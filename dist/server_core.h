@@ -148,6 +148,7 @@ class ServerCore {
   void assign(Peer& peer, OpenTask& task, const std::vector<size_t>& slots, Millis now);
   void take_away(Peer& peer);
   void speculate(Millis now);
+  std::vector<Peer*> hands() const;
   Peer* idlest();
   Millis lease_of(const Peer& peer) const;
   void say_goodbye(Peer& peer);

@@ -27,6 +27,7 @@ struct ServerCore::Peer {
   uint64_t received_seq = 0, sent_seq = 0;
   Millis opened = 0, heard = 0, beat_sent = 0;
   Millis progress = 0;  // when it last showed that it computes
+  std::optional<Millis> outrun;  // since another finished what it owed, without a sign of it since
   uint64_t lanes_done = 0;
   double lane_seconds = 0;
   std::set<std::pair<uint64_t, size_t>> owned;  // (step, slot) without result

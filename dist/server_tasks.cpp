@@ -48,6 +48,7 @@ bool ServerCore::on_grad(Peer& peer, const FrameHeader& header, Bytes payload, M
 /// Decides on a result by its first piece: take it, pass it over, or refuse the worker.
 bool ServerCore::start_result(Peer& peer, const FrameHeader& header, Bytes payload, Millis) {
   if (payload.size() < kResultPrefix) return refuse(peer, Refusal::malformed, "a result's first piece is too short");
+  peer.outrun.reset();
   Peer::Assembly& assembly = peer.assembly.emplace();
   assembly.step = header.step;
   assembly.slot = header.slot;
@@ -109,11 +110,14 @@ bool ServerCore::finish_result(Peer& peer, Millis now) {
   Slot& slot = task.slots[assembly.slot];
   slot.result = SlotResult{slot.range, assembly.body, assembly.digest, peer.id};
   ++counters_.results;
+  // Until its heartbeat says better: a lease is short only for a worker whose speed is known.
+  if (peer.lane_seconds <= 0) peer.lane_seconds = static_cast<double>(std::max<Millis>(1, now - slot.since)) / 1000 / slot.range.count;
   peer.progress = now;
   send(peer, FrameType::grad_ack, {}, assembly.step, assembly.slot);
   for (const ConnectionId id : std::exchange(slot.owners, {})) {
     Peer& owner = *peers_.at(id);
     owner.owned.erase({assembly.step, assembly.slot});
+    if (&owner != &peer && !owner.outrun) owner.outrun = now;
     dismiss(owner);
   }
   if (std::ranges::all_of(task.slots, [](const Slot& s) { return s.result.has_value(); })) {
@@ -168,7 +172,7 @@ void ServerCore::drain(Drain::Reason reason, Millis) {
 
 /// Cuts a task into slots for the workers that are ready.
 void ServerCore::cut(OpenTask& task) {
-  const int parties = task.task.whole_slots ? 1 : std::min(task.task.lanes, std::max(1, ready_workers()));
+  const int parties = task.task.whole_slots ? 1 : std::min(task.task.lanes, std::max<int>(1, static_cast<int>(hands().size())));
   for (const LaneRange share : share_lanes(task.task.lanes, parties))
     for (const LaneRange node : canonical_nodes(task.task.lanes, share)) task.slots.push_back({node, {}, 0, std::nullopt});
 }
@@ -179,9 +183,7 @@ void ServerCore::schedule(Millis now) {
   for (auto& [step, task] : open_) {
     const bool fresh = task.slots.empty();
     if (fresh) cut(task);
-    std::vector<Peer*> ready;
-    for (auto& [id, peer] : peers_)
-      if (peer->computes()) ready.push_back(peer.get());
+    const std::vector<Peer*> ready = hands();
     std::map<Peer*, std::vector<size_t>> given;
     for (size_t i = 0; i < task.slots.size(); ++i) {
       Slot& slot = task.slots[i];
@@ -240,10 +242,22 @@ void ServerCore::speculate(Millis now) {
     }
 }
 
-/// A ready worker with nothing to do.
+/// Who gets work: ready workers. One that another outran may hang, and would delay step after step until its lease is over;
+/// it gets nothing before it shows itself, unless there is nobody else.
+std::vector<ServerCore::Peer*> ServerCore::hands() const {
+  std::vector<Peer*> quick, all;
+  for (const auto& [id, peer] : peers_) {
+    if (!peer->computes()) continue;
+    all.push_back(peer.get());
+    if (!peer->outrun) quick.push_back(peer.get());
+  }
+  return quick.empty() ? all : quick;
+}
+
+/// One of them with nothing to do.
 ServerCore::Peer* ServerCore::idlest() {
-  for (auto& [id, peer] : peers_)
-    if (peer->computes() && peer->owned.empty()) return peer.get();
+  for (Peer* peer : hands())
+    if (peer->owned.empty()) return peer;
   return nullptr;
 }
 

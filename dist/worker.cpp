@@ -50,7 +50,8 @@ void Worker::disconnected(ConnectionId id, const std::string& why) {
       core_.disconnected(steady_now());
       connection_ = 0;
     }
-    news = std::exchange(last_failure_, why) != why;  // each reason once, not at every attempt
+    const bool over = core_.drained() || core_.left() || core_.refused();
+    news = std::exchange(last_failure_, why) != why && !over;  // each reason once, not at every attempt
   }
   if (news) note_("no connection: " + why);
   flush();

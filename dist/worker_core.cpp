@@ -1,7 +1,6 @@
 #include "dist/worker_core.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <utility>
 
@@ -12,13 +11,6 @@ constexpr size_t kMostQueued = 65536;               // parts of steps
 constexpr uint32_t kMostLanes = 65535;              // that a part can name
 constexpr uint64_t kMostParameters = uint64_t{1} << 38;
 constexpr size_t kReserved = size_t{1} << 30;       // bytes that are believed before they have come
-
-/// Whether coming again is of no use. What only this connection was closed for is not: a bit that turned on the way, a
-/// time that ran out.
-bool final(Refusal why) {
-  constexpr std::array all{Refusal::bad_version, Refusal::model_mismatch, Refusal::data_mismatch, Refusal::device_mismatch, Refusal::conflict, Refusal::stopping};
-  return std::ranges::find(all, why) != all.end();
-}
 
 }  // namespace
 
@@ -33,7 +25,7 @@ void WorkerCore::connected(Millis now) {
   received_seq_ = sent_seq_ = 0;
   heard_ = beat_sent_ = now;
   frames_.clear();
-  close_ = closing_ = false;
+  close_ = close_taken_ = false;
   send(FrameType::hello, encode(options_.hello));
 }
 
@@ -47,16 +39,17 @@ void WorkerCore::disconnected(Millis) {
 }
 
 void WorkerCore::received(Bytes bytes, Millis now) {
-  if (!online_ || closing_) return;
-  const Refusal fault = decoder_.feed(bytes, [&](const FrameHeader& header, Bytes payload) { return on_frame(header, payload, now) && !closing_; });
-  if (fault != Refusal::none && !closing_) fail(fault, "what came from the server is no frame of tern");
+  if (!online_ || close_) return;
+  const Refusal fault = decoder_.feed(bytes, [&](const FrameHeader& header, Bytes payload) { return on_frame(header, payload, now) && !close_; });
+  if (fault != Refusal::none && !close_) fail(fault, "what came from the server is no frame of tern");
 }
 
 void WorkerCore::tick(Millis now) {
-  if (!online_ || closing_) return;
+  if (!online_ || close_) return;
   if (now - heard_ > options_.silence) {
     notes_.push_back("nothing heard from the server for " + std::to_string(now - heard_) + " ms: connecting anew");
-    return close();
+    close_ = true;
+    return;
   }
   if (welcomed_ && now - beat_sent_ >= terms_->heartbeat_ms) beat(now);
 }
@@ -76,6 +69,21 @@ void WorkerCore::beat(Millis now) {
 
 // ---- frames
 
+/// Whether the next connection may fare better. A damaged byte in plain text looks like any fault of a frame.
+bool WorkerCore::passing(Refusal why) const {
+  switch (why) {
+    case Refusal::too_slow:
+    case Refusal::too_many:
+    case Refusal::malformed:
+    case Refusal::oversized:
+    case Refusal::unknown_type:
+    case Refusal::bad_checksum:
+    case Refusal::bad_magic: return true;
+    case Refusal::bad_version: return terms_.has_value();  // both had the same before
+    default: return false;
+  }
+}
+
 bool WorkerCore::on_frame(const FrameHeader& header, Bytes payload, Millis now) {
   if (header.seq < received_seq_) return true;  // brought twice by the network
   if (header.seq > received_seq_) return fail(Refusal::malformed, "frames are missing");
@@ -84,9 +92,14 @@ bool WorkerCore::on_frame(const FrameHeader& header, Bytes payload, Millis now) 
   if (header.type == FrameType::error) {
     const auto error = decode<ErrorMessage>(payload);
     if (!error) return fail(Refusal::malformed, "ERROR does not parse");
-    notes_.push_back("the server refuses (" + std::string(name_of(error->code)) + "): " + error->text);
-    if (final(error->code)) refused_ = *error;
-    close();
+    if (error->code == Refusal::stopping) {
+      drained_ = Drain::Reason::stopped;
+    } else if (passing(error->code)) {
+      notes_.push_back("the server closes the connection (" + std::string(name_of(error->code)) + "): " + error->text);
+    } else {
+      refused_ = *error;
+    }
+    close_ = true;
     return false;
   }
   if (header.type == FrameType::welcome) return on_welcome(header, payload, now);
@@ -98,7 +111,7 @@ bool WorkerCore::on_frame(const FrameHeader& header, Bytes payload, Millis now) 
   }
   if (header.type == FrameType::bye) {
     left_ = true;
-    close();
+    close_ = true;
     return false;
   }
   if (!online() || header.run_epoch != run_epoch_) return fail(Refusal::illegal_type, name_of(header.type) + " before WELCOME, or of another run");
@@ -191,7 +204,7 @@ void WorkerCore::send(FrameType type, std::vector<std::byte> payload, uint64_t s
 bool WorkerCore::fail(Refusal why, const std::string& text) {
   notes_.push_back("connection closed (" + std::string(name_of(why)) + "): " + text);
   send(FrameType::error, encode(ErrorMessage{why, text}));
-  close();
+  close_ = true;
   return false;
 }
 
@@ -207,7 +220,7 @@ void WorkerCore::ready(const Digest& model, const Digest& data, Millis now) {
 
 void WorkerCore::refuse(Refusal why, const std::string& text) {
   refused_ = ErrorMessage{why, text};
-  if (online_ && !closing_) fail(why, text);
+  if (online_ && !close_) fail(why, text);
 }
 
 std::optional<Work> WorkerCore::next() {

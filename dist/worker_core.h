@@ -64,14 +64,15 @@ class WorkerCore {
 
   // What comes out.
   std::vector<Outgoing> take_frames();
-  bool take_close() { return std::exchange(close_, false); }
+  /// Whether the connection is to be closed now; said once.
+  bool take_close() { return close_ && !std::exchange(close_taken_, true); }
   /// Texts for people: what the server refused, why it ended.
   std::vector<std::string> take_notes() { return std::exchange(notes_, {}); }
   /// The training is over, by DRAIN; or the server will never take this worker, by ERROR.
   std::optional<Drain::Reason> drained() const { return drained_; }
   const std::optional<ErrorMessage>& refused() const { return refused_; }
   bool left() const { return left_; }
-  bool online() const { return online_ && welcomed_ && !closing_; }
+  bool online() const { return online_ && welcomed_ && !close_; }
   uint64_t committed() const { return committed_; }  ///< steps that are taken, as far as it was told
   uint64_t lanes_done() const { return lanes_done_; }
 
@@ -79,13 +80,13 @@ class WorkerCore {
   bool on_frame(const FrameHeader& header, Bytes payload, Millis now);
   bool on_welcome(const FrameHeader& header, Bytes payload, Millis now);
   bool on_params(const FrameHeader& header, Bytes payload);
+  bool passing(Refusal why) const;
   bool fail(Refusal why, const std::string& text);
   void send(FrameType type, std::vector<std::byte> payload = {}, uint64_t step = 0, uint16_t slot = 0);
   void beat(Millis now);
   bool on_assign(const FrameHeader& header, Bytes payload);
   bool exact() const { return terms_->mode == Mode::bsp || terms_->mode == Mode::epoch; }
   void forget_before(uint64_t step);
-  void close() { close_ = closing_ = true; }
 
   struct Assigned {
     std::shared_ptr<const Assign> message;
@@ -116,7 +117,7 @@ class WorkerCore {
   uint64_t lanes_done_ = 0, committed_ = 0;
   double lane_seconds_ = 0;
   bool leaving_ = false, left_ = false;
-  bool close_ = false, closing_ = false;  // to be told; until the connection has ended nothing more is read
+  bool close_ = false, close_taken_ = false;  // this connection is over; the network was told
   std::optional<Drain::Reason> drained_;
   std::optional<ErrorMessage> refused_;
   std::vector<Outgoing> frames_;

@@ -216,8 +216,8 @@ TEST_CASE("HELLO: names and versions out of bounds are refused", "[dist]") {
 
 TEST_CASE("WELCOME: numbers and text out of range are refused", "[dist]") {
   const std::vector<std::byte> payload = encode(some_welcome());
-  CHECK(decode<Welcome>(with_bytes(payload, 16, "\x02")));
-  CHECK_FALSE(decode<Welcome>(with_bytes(payload, 16, "\x03")));  // wire
+  CHECK(decode<Welcome>(with_bytes(payload, 16, "\x01")));
+  CHECK_FALSE(decode<Welcome>(with_bytes(payload, 16, "\x02")));  // wire
   CHECK_FALSE(decode<Welcome>(with_bytes(payload, 17, "\x04")));  // mode
   CHECK_FALSE(decode<Welcome>(with_bytes(payload, 4, std::string(4, '\0'))));
   CHECK_FALSE(decode<Welcome>(with_bytes(payload, payload.size() - 1, "\xc3")));

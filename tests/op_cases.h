@@ -45,6 +45,7 @@ struct OpCase {
   bool nan_passes = true;        ///< a NaN in input 0 reaches the output
   bool empty_batch_throws = true;  ///< axis 0 of input 0 of extent 0 is a ShapeError
   int64_t lane_size = 0;         ///< the context's
+  bool fixed_shapes = false;     ///< no other shapes than those listed: `run` or the op knows them
   std::vector<Input> bench;      ///< inputs of the microbenchmark; empty: the first set
   int64_t bench_lane_size = 0;   ///< the context's there
   double bench_flops = 0;        ///< of the forward pass on them; 0: judged by its bytes

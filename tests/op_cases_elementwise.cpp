@@ -83,6 +83,26 @@ OpCase broadcast_to_case() {
           .bench = {}};
 }
 
+/// What plans merge into one op: eagerly the ops run one by one.
+OpCase chain_case(std::string variant, const std::function<Tensor(std::span<const Tensor>)>& run,
+                  const std::function<double(double, double, double)>& f) {
+  const auto set = [](const Shape& shape, const Shape& last) {
+    return std::vector<Input>{{.shape = shape}, {.shape = shape}, {.shape = last}};
+  };
+  return {.op = "elementwise_chain",
+          .variant = std::move(variant),
+          .inputs = {set({5, 4, 16}, {16}), set({3, 17}, {1}), set({31, 7, 3}, {7, 3})},
+          .run = [run](std::span<const Tensor> in) { return std::vector{run(in)}; },
+          .reference =
+              [f](std::span<const Array> in) {
+                Array y = in[0];
+                for (int64_t i = 0; i < y.shape.numel(); ++i) y[i] = f(in[0][i], in[1][i], in[2][i % in[2].shape.numel()]);
+                return std::vector{y};
+              },
+          .second_gradient = true,
+          .bench = set({128, 32, 32, 64}, {64})};
+}
+
 OpCase has_nonfinite_case() {
   return {.op = "has_nonfinite",
           .variant = "",
@@ -169,6 +189,12 @@ std::vector<OpCase> elementwise_cases() {
       unary(
           "cast", "round_trip", [](auto& x) { return cast(cast(x, DType::f64), x.dtype()); },
           [](double x) { return x; }, -1, 1),
+      chain_case(
+          "add_relu", [](auto in) { return relu(add(add(in[0], in[1]), in[2])); },
+          [](double a, double b, double c) { return std::max(a + b + c, 0.0); }),
+      chain_case(
+          "scaled_silu", [](auto in) { return mul(silu(add(mul(in[0], in[2]), in[1])), 0.5); },
+          [](double a, double b, double c) { return 0.5 * (a * c + b) / (1 + std::exp(-a * c - b)); }),
       broadcast_to_case(),
       has_nonfinite_case(),
   };

@@ -72,6 +72,8 @@ void Process::reap(int options) {
   ended_ = ended_ || found == pid_;
 }
 
+std::string Process::err() const { return read_file(output_ / "err"); }
+
 bool Process::running() {
   if (!ended_) reap(WNOHANG);
   return !ended_;

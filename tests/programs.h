@@ -33,6 +33,7 @@ class Process {
   pid_t pid() const { return pid_; }
   void send(int signal) const;
   bool running();
+  std::string err() const;  ///< so far
   Outcome wait();
 
  private:

@@ -1,5 +1,10 @@
 #include "tools/ledger.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "core/atomic_file.h"
@@ -9,14 +14,16 @@ namespace tern {
 namespace fs = std::filesystem;
 
 Ledger::Ledger(const fs::path& file) {
-  bool cut = false;
-  if (std::ifstream before(file, std::ios::ate); before && before.tellg() > 0) {
-    before.seekg(-1, std::ios::end);
-    cut = before.get() != '\n';
-  }
-  out_.open(file, std::ios::app);
-  if (!out_) throw Error(file.string() + ": cannot be written");
-  if (cut) out_ << '\n';
+  fd_ = ::open(file.c_str(), O_CREAT | O_RDWR | O_APPEND | O_CLOEXEC, 0644);
+  if (fd_ < 0) throw Error(file.string() + ": cannot be written");
+  const off_t size = ::lseek(fd_, 0, SEEK_END);
+  char last = '\n';
+  if (size > 0 && ::pread(fd_, &last, 1, size - 1) == 1 && last != '\n') waiting_ = "\n";
+}
+
+Ledger::~Ledger() {
+  write();
+  ::close(fd_);
 }
 
 void Ledger::add(uint64_t run_epoch, uint64_t step, std::span<const dist::SlotResult> slots, const dist::Digest& gradient,
@@ -24,7 +31,18 @@ void Ledger::add(uint64_t run_epoch, uint64_t step, std::span<const dist::SlotRe
   nlohmann::ordered_json lanes = nlohmann::ordered_json::array();
   for (const dist::SlotResult& slot : slots) lanes.push_back({slot.range.first, slot.range.count, slot.worker, dist::hex(slot.digest)});
   const nlohmann::ordered_json line = {{"run_epoch", run_epoch}, {"step", step}, {"lanes", lanes}, {"gradient", dist::hex(gradient)}, {"parameters", dist::hex(parameters)}};
-  out_ << line.dump() << std::endl;  // to the system at once: it outlives a killed process
+  waiting_ += line.dump() + "\n";
+  write();
+}
+
+/// To the system at once: it outlives a killed process. What a full disk does not take waits, from the very byte on.
+void Ledger::write() {
+  while (!waiting_.empty()) {
+    const ssize_t written = ::write(fd_, waiting_.data(), waiting_.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return;
+    waiting_.erase(0, static_cast<size_t>(written));
+  }
 }
 
 ServerState read_server_state(const fs::path& folder) {

@@ -1,7 +1,6 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <span>
 #include <string>
 
@@ -15,13 +14,22 @@ class Ledger {
  public:
   /// Opens for appending. A last line that a kill cut short is ended first. Throws Error.
   explicit Ledger(const std::filesystem::path& file);
+  ~Ledger();
+  Ledger(const Ledger&) = delete;
+  Ledger& operator=(const Ledger&) = delete;
 
   /// {"run_epoch":1,"step":7,"lanes":[[first,count,worker,"digest"],...],"gradient":"...","parameters":"..."}
   void add(uint64_t run_epoch, uint64_t step, std::span<const dist::SlotResult> slots, const dist::Digest& gradient,
            const dist::Digest& parameters);
 
+  /// Lines wait because the disk is full; the next add() tries them again.
+  bool behind() const { return !waiting_.empty(); }
+
  private:
-  std::ofstream out_;
+  void write();
+
+  int fd_ = -1;
+  std::string waiting_;
 };
 
 /// server.json: what a server must know of those before it on the same run folder.

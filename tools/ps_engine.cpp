@@ -72,6 +72,9 @@ void PsEngine::open(LanePass& pass, const data::RunData& data, const std::filesy
 }
 
 void PsEngine::folder_opened() {
+  // Between open() and the folder's lock another server may have come and gone: its number must not be used again.
+  if (read_server_state(folder_).run_epoch + 1 != state_.run_epoch)
+    throw Error(folder_.string() + ": another server has just been at work in this run folder; start this one again");
   write_server_state(folder_, state_);
   ledger_.emplace(folder_ / "ledger.jsonl");
 }
@@ -86,9 +89,9 @@ void PsEngine::tell_events() {
   for (const dist::ServerEvent& event : events) progress_.message(std::string(dist::name_of(event.kind)) + ": " + event.text);
 }
 
-bool PsEngine::wait_for_workers() {
-  while (server_->ready_workers() < options_.workers) {
-    progress_.task("workers that are ready", server_->ready_workers(), options_.workers);
+bool PsEngine::wait_for_workers(int wanted) {
+  while (server_->ready_workers() < wanted) {
+    progress_.task("workers that are ready", server_->ready_workers(), wanted);
     tell_events();
     if (InterruptGuard::signal() != 0) return false;
     std::this_thread::sleep_for(50ms);
@@ -140,7 +143,8 @@ std::optional<LaneResults> PsEngine::run(LanePass& pass, const data::Batch& batc
   const bool whole_epoch = options_.mode == dist::Mode::epoch;
   const int64_t first = whole_epoch ? batch.epoch : batch.epoch * steps_an_epoch_ + batch.step;
   if (!started_) {
-    if (!wait_for_workers()) return std::nullopt;
+    // A run that was begun goes on with fewer: some may have gone together with the server.
+    if (!wait_for_workers(first > 0 ? 1 : options_.workers)) return std::nullopt;
     publish(pass, static_cast<uint64_t>(first));
     started_ = true;
   }
@@ -197,15 +201,30 @@ void PsEngine::updated(LanePass& pass) {
   server_->publish(version_, parameters);
   const dist::Digest digest = dist::digest_of(*parameters);
   server_->committed(taken_->task.step, digest);
-  if (ledger_) ledger_->add(state_.run_epoch, taken_->task.step, taken_->slots, gradient_digest_, digest);
-  if (state_.device_class.empty() && ledger_) {
-    const auto workers = server_->workers();
-    if (!workers.empty()) {
-      state_.device_class = workers[0].device_class;
-      write_server_state(folder_, state_);
+  if (ledger_) {
+    ledger_->add(state_.run_epoch, taken_->task.step, taken_->slots, gradient_digest_, digest);
+    if (ledger_->behind() != behind_) {
+      behind_ = !behind_;
+      progress_.message(behind_ ? "warning: ledger.jsonl cannot be written (is the disk full?); its lines wait" : "ledger.jsonl is written again");
     }
+    if (!behind_) note_device_class();
   }
   taken_.reset();
+}
+
+/// Whoever goes on with the run must compute on the same class of device.
+void PsEngine::note_device_class() {
+  if (!state_.device_class.empty()) return;
+  const auto workers = server_->workers();
+  if (workers.empty()) return;
+  ServerState known = state_;
+  known.device_class = workers[0].device_class;
+  try {
+    write_server_state(folder_, known);
+    state_ = known;
+  } catch (const Error&) {
+    // A full disk: at the next step again.
+  }
 }
 
 std::optional<PsStatus> PsEngine::status() const {

@@ -60,8 +60,9 @@ class PsEngine final : public LaneEngine {
   void publish(LanePass& pass, uint64_t version);
   void begin(const data::Batch& batch, int64_t step, const Tensor& loss_scale);
   bool may_begin(int64_t epoch, int64_t first) const;
-  bool wait_for_workers();
+  bool wait_for_workers(int wanted);
   std::optional<dist::TaskResult> wait_for_result();
+  void note_device_class();
   LaneResults take(const dist::TaskResult& result, const Tensor& gradient);
   void tell_events();
 
@@ -74,6 +75,7 @@ class PsEngine final : public LaneEngine {
   std::filesystem::path folder_;
   ServerState state_;
   std::optional<Ledger> ledger_;
+  bool behind_ = false;  // the ledger's lines wait for a disk with room
   std::optional<dist::TaskResult> taken_;  // whose update is being made
   dist::Digest gradient_digest_ = {};
   std::atomic<uint64_t> version_ = 0;

@@ -14,6 +14,7 @@ namespace {
 class Abs final : public UnaryOp<Abs> {
  public:
   std::string_view name() const override { return "abs"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::unary(StepCode::abs); }
   static constexpr formula::Abs eval{};
   void run_cuda(Launch& launch) const { cuda::abs(launch); }
   Saves saves(GradMask) const override { return {.inputs = GradMask(1), .outputs = {}}; }

@@ -16,6 +16,7 @@ class Add final : public BinaryOp<Add> {
   using BinaryOp::BinaryOp;
   static constexpr bool kIntegers = true;
   std::string_view name() const override { return "add"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::binary(StepCode::add); }
   static constexpr formula::Add eval{};
   void run_cuda(Launch& launch) const { cuda::add(launch); }
   Saves saves(GradMask) const override { return {}; }
@@ -30,6 +31,7 @@ class AddNumber final : public ScalarOp<AddNumber> {
   using ScalarOp::ScalarOp;
   static constexpr bool kIntegers = true;
   std::string_view name() const override { return "add_number"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::with_number(StepCode::add, number()); }
   static constexpr formula::Add eval{};
   void run_cuda(Launch& launch) const { cuda::add_number(launch, number()); }
   Saves saves(GradMask) const override { return {}; }

@@ -15,6 +15,7 @@ class ClampOp final : public UnaryOp<ClampOp> {
  public:
   explicit ClampOp(const Clamp& bounds) : bounds_(bounds) {}
   std::string_view name() const override { return "clamp"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep{StepCode::clamp, 0, 0, bounds_.low, bounds_.high}; }
   template <class C>
   C eval(C x) const {
     return formula::Clamp{bounds_.low, bounds_.high}(x);
@@ -32,6 +33,7 @@ class ClampBackward final : public BinaryOp<ClampBackward> {
  public:
   explicit ClampBackward(const Clamp& bounds) : BinaryOp(0), bounds_(bounds) {}
   std::string_view name() const override { return "clamp_backward"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep{StepCode::clamp_backward, 0, 1, bounds_.low, bounds_.high}; }
   template <class C>
   C eval(C dy, C x) const {
     return formula::ClampBackward{bounds_.low, bounds_.high}(dy, x);

@@ -9,6 +9,7 @@
 #include "kernels/common/broadcast.h"
 #include "kernels/common/check.h"
 #include "kernels/common/parallel.h"
+#include "kernels/elementwise_chain/chain_step.h"
 #include "kernels/sum_to/sum_to.h"
 
 /// What elementwise ops share: an op names itself, computes one element (or a row of f32), and gives its gradient.
@@ -41,10 +42,17 @@ void map_binary(Launch& launch, const F& f) {
   });
 }
 
+/// What plans need to merge an elementwise op with its neighbours: Self says by chain_step() which formula it is.
+template <class Self>
+class ElementwiseOp : public OpBase<Self>, public ChainMember {
+ public:
+  FusionRule fusion_rule() const override { return &fuse_elementwise; }
+};
+
 /// Base of y = f(a, b) with broadcasting. Self gives `name`, `grad`, `saves` and `template <class C> C eval(C a, C b)`
 /// for C = float, double and, with `static constexpr bool kIntegers = true`, the integer types.
 template <class Self>
-class BinaryOp : public OpBase<Self> {
+class BinaryOp : public ElementwiseOp<Self> {
  public:
   /// `lane_size` is the context's when the op is made: gradients of a broadcast batch axis are summed by lanes (D5).
   explicit BinaryOp(int64_t lane_size) : lane_size_(lane_size) {}
@@ -117,7 +125,7 @@ void map_rows(Launch& launch, std::string_view op, const Rows& rows) {
 /// Base of y = f(x). Self gives `name`, `grad`, `saves` and either `template <class C> C eval(C x)` or its own
 /// `template <class C> void eval_rows(const C* x, C* y, int64_t count)` for C = float and double (x == y allowed).
 template <class Self>
-class UnaryOp : public OpBase<Self> {
+class UnaryOp : public ElementwiseOp<Self> {
  public:
   std::vector<Spec> infer(std::span<const Spec> in) const override {
     require_elements(this->name(), in);
@@ -139,7 +147,7 @@ class UnaryOp : public OpBase<Self> {
 /// const C* y, C* z, int64_t count)` for C = float and double (y == z allowed): backward kernels that are vectorised by
 /// hand.
 template <class Self>
-class PairOp : public OpBase<Self> {
+class PairOp : public ElementwiseOp<Self> {
  public:
   std::vector<Spec> infer(std::span<const Spec> in) const override {
     require_elements(this->name(), in);

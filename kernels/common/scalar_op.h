@@ -6,7 +6,7 @@ namespace tern {
 /// Base of y = f(x, number): UnaryOp with a number as attribute, rounded to the type that x is computed in. Self gives
 /// `template <class C> C eval(C x, C number)`; with kIntegers, integer dtypes too.
 template <class Self>
-class ScalarOp : public OpBase<Self> {
+class ScalarOp : public ElementwiseOp<Self> {
  public:
   explicit ScalarOp(double number) : number_(number) {}
   static constexpr bool kIntegers = false;

@@ -18,6 +18,7 @@ class Div final : public BinaryOp<Div> {
  public:
   using BinaryOp::BinaryOp;
   std::string_view name() const override { return "div"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::binary(StepCode::div); }
   static constexpr formula::Div eval{};
   void run_cuda(Launch& launch) const { cuda::div(launch); }
   Saves saves(GradMask needs) const override { return {.inputs = GradMask(2), .outputs = GradMask(needs[1] ? 1 : 0)}; }
@@ -32,6 +33,7 @@ class DivNumber final : public ScalarOp<DivNumber> {
  public:
   using ScalarOp::ScalarOp;
   std::string_view name() const override { return "div_number"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::with_number(StepCode::div, number()); }
   static constexpr formula::Div eval{};
   void run_cuda(Launch& launch) const { cuda::div_number(launch, number()); }
   Saves saves(GradMask) const override { return {}; }
@@ -42,6 +44,7 @@ class NumberDiv final : public ScalarOp<NumberDiv> {
  public:
   using ScalarOp::ScalarOp;
   std::string_view name() const override { return "number_div"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::number_first(StepCode::div, number()); }
   static constexpr formula::Reversed<formula::Div> eval{};
   void run_cuda(Launch& launch) const { cuda::number_div(launch, number()); }
   Saves saves(GradMask) const override { return {.inputs = GradMask(1), .outputs = GradMask(1)}; }

@@ -13,6 +13,7 @@ namespace {
 class Exp final : public UnaryOp<Exp> {
  public:
   std::string_view name() const override { return "exp"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::unary(StepCode::exp); }
   template <class C>
   void eval_rows(const C* x, C* y, int64_t count) const {
     vector_math::exp(x, y, count);

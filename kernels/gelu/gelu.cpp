@@ -19,6 +19,9 @@ class GeluOp final : public UnaryOp<GeluOp> {
  public:
   explicit GeluOp(const Gelu& options) : options_(options) {}
   std::string_view name() const override { return "gelu"; }
+  std::optional<ChainStep> chain_step() const override {
+    return ChainStep::unary(options_.approximate == Gelu::tanh ? StepCode::gelu_tanh : StepCode::gelu);
+  }
   template <class C>
   void eval_rows(const C* x, C* y, int64_t count) const {
     options_.approximate == Gelu::tanh ? vector_math::gelu_tanh(x, y, count) : vector_math::gelu(x, y, count);
@@ -54,6 +57,9 @@ class GeluBackward final : public PairOp<GeluBackward> {
  public:
   explicit GeluBackward(const Gelu& options) : options_(options) {}
   std::string_view name() const override { return "gelu_backward"; }
+  std::optional<ChainStep> chain_step() const override {
+    return ChainStep::binary(options_.approximate == Gelu::tanh ? StepCode::gelu_tanh_backward : StepCode::gelu_backward);
+  }
   template <class C>
   void eval_rows(const C* dy, const C* x, C* dx, int64_t count) const {
     options_.approximate == Gelu::tanh ? vector_math::gelu_tanh_backward(dy, x, dx, count)

@@ -13,6 +13,7 @@ namespace {
 class Log final : public UnaryOp<Log> {
  public:
   std::string_view name() const override { return "log"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::unary(StepCode::log); }
   template <class C>
   void eval_rows(const C* x, C* y, int64_t count) const {
     vector_math::log(x, y, count);

@@ -16,6 +16,7 @@ class Maximum final : public BinaryOp<Maximum> {
   using BinaryOp::BinaryOp;
   static constexpr bool kIntegers = true;
   std::string_view name() const override { return "maximum"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::binary(StepCode::maximum); }
   static constexpr formula::Maximum eval{};
   void run_cuda(Launch& launch) const { cuda::maximum(launch); }
   Saves saves(GradMask) const override { return {.inputs = GradMask(3), .outputs = {}}; }

@@ -16,6 +16,7 @@ class Minimum final : public BinaryOp<Minimum> {
   using BinaryOp::BinaryOp;
   static constexpr bool kIntegers = true;
   std::string_view name() const override { return "minimum"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::binary(StepCode::minimum); }
   static constexpr formula::Minimum eval{};
   void run_cuda(Launch& launch) const { cuda::minimum(launch); }
   Saves saves(GradMask) const override { return {.inputs = GradMask(3), .outputs = {}}; }

@@ -16,6 +16,7 @@ class Mul final : public BinaryOp<Mul> {
   using BinaryOp::BinaryOp;
   static constexpr bool kIntegers = true;
   std::string_view name() const override { return "mul"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::binary(StepCode::mul); }
   static constexpr formula::Mul eval{};
   void run_cuda(Launch& launch) const { cuda::mul(launch); }
   Saves saves(GradMask needs) const override {
@@ -35,6 +36,7 @@ class MulNumber final : public ScalarOp<MulNumber> {
   using ScalarOp::ScalarOp;
   static constexpr bool kIntegers = true;
   std::string_view name() const override { return "mul_number"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::with_number(StepCode::mul, number()); }
   static constexpr formula::Mul eval{};
   void run_cuda(Launch& launch) const { cuda::mul_number(launch, number()); }
   Saves saves(GradMask) const override { return {}; }

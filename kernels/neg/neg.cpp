@@ -12,6 +12,7 @@ namespace {
 class Neg final : public UnaryOp<Neg> {
  public:
   std::string_view name() const override { return "neg"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::unary(StepCode::neg); }
   static constexpr formula::Neg eval{};
   void run_cuda(Launch& launch) const { cuda::neg(launch); }
   Saves saves(GradMask) const override { return {}; }

@@ -13,6 +13,7 @@ namespace {
 class Relu final : public UnaryOp<Relu> {
  public:
   std::string_view name() const override { return "relu"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::unary(StepCode::relu); }
   static constexpr formula::Relu eval{};
   void run_cuda(Launch& launch) const { cuda::relu(launch); }
   Saves saves(GradMask) const override { return {.inputs = {}, .outputs = GradMask(1)}; }
@@ -25,6 +26,7 @@ class ReluBackward final : public BinaryOp<ReluBackward> {
  public:
   using BinaryOp::BinaryOp;
   std::string_view name() const override { return "relu_backward"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::binary(StepCode::relu_backward); }
   static constexpr formula::ReluBackward eval{};
   void run_cuda(Launch& launch) const { cuda::relu_backward(launch); }
   Saves saves(GradMask) const override { return {.inputs = GradMask(2), .outputs = {}}; }

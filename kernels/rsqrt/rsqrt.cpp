@@ -14,6 +14,7 @@ namespace {
 class Rsqrt final : public UnaryOp<Rsqrt> {
  public:
   std::string_view name() const override { return "rsqrt"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::unary(StepCode::rsqrt); }
   template <class C>
   void eval_rows(const C* x, C* y, int64_t count) const {
     vector_math::rsqrt(x, y, count);

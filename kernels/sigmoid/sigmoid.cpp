@@ -16,6 +16,7 @@ namespace {
 class Sigmoid final : public UnaryOp<Sigmoid> {
  public:
   std::string_view name() const override { return "sigmoid"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::unary(StepCode::sigmoid); }
   template <class C>
   void eval_rows(const C* x, C* y, int64_t count) const {
     vector_math::sigmoid(x, y, count);
@@ -31,6 +32,7 @@ class SigmoidBackward final : public BinaryOp<SigmoidBackward> {
  public:
   using BinaryOp::BinaryOp;
   std::string_view name() const override { return "sigmoid_backward"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::binary(StepCode::sigmoid_backward); }
   static constexpr formula::SigmoidBackward eval{};
   void run_cuda(Launch& launch) const { cuda::sigmoid_backward(launch); }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> g) const override {

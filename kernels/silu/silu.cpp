@@ -17,6 +17,7 @@ namespace {
 class Silu final : public UnaryOp<Silu> {
  public:
   std::string_view name() const override { return "silu"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::unary(StepCode::silu); }
   template <class C>
   void eval_rows(const C* x, C* y, int64_t count) const {
     vector_math::silu(x, y, count);
@@ -31,6 +32,7 @@ class Silu final : public UnaryOp<Silu> {
 class SiluBackward final : public PairOp<SiluBackward> {
  public:
   std::string_view name() const override { return "silu_backward"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::binary(StepCode::silu_backward); }
   template <class C>
   void eval_rows(const C* dy, const C* x, C* dx, int64_t count) const {
     vector_math::silu_backward(dy, x, dx, count);

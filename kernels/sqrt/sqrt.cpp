@@ -14,6 +14,7 @@ namespace {
 class Sqrt final : public UnaryOp<Sqrt> {
  public:
   std::string_view name() const override { return "sqrt"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::unary(StepCode::sqrt); }
   template <class C>
   void eval_rows(const C* x, C* y, int64_t count) const {
     vector_math::sqrt(x, y, count);

@@ -18,6 +18,7 @@ class Sub final : public BinaryOp<Sub> {
   using BinaryOp::BinaryOp;
   static constexpr bool kIntegers = true;
   std::string_view name() const override { return "sub"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::binary(StepCode::sub); }
   static constexpr formula::Sub eval{};
   void run_cuda(Launch& launch) const { cuda::sub(launch); }
   Saves saves(GradMask) const override { return {}; }
@@ -32,6 +33,7 @@ class NumberSub final : public ScalarOp<NumberSub> {
   using ScalarOp::ScalarOp;
   static constexpr bool kIntegers = true;
   std::string_view name() const override { return "number_sub"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::number_first(StepCode::sub, number()); }
   static constexpr formula::Reversed<formula::Sub> eval{};
   void run_cuda(Launch& launch) const { cuda::number_sub(launch, number()); }
   Saves saves(GradMask) const override { return {}; }

@@ -15,6 +15,7 @@ namespace {
 class Tanh final : public UnaryOp<Tanh> {
  public:
   std::string_view name() const override { return "tanh"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::unary(StepCode::tanh); }
   template <class C>
   void eval_rows(const C* x, C* y, int64_t count) const {
     vector_math::tanh(x, y, count);
@@ -30,6 +31,7 @@ class TanhBackward final : public BinaryOp<TanhBackward> {
  public:
   using BinaryOp::BinaryOp;
   std::string_view name() const override { return "tanh_backward"; }
+  std::optional<ChainStep> chain_step() const override { return ChainStep::binary(StepCode::tanh_backward); }
   static constexpr formula::TanhBackward eval{};
   void run_cuda(Launch& launch) const { cuda::tanh_backward(launch); }
   std::vector<Tensor> grad(const Node& node, std::span<const Tensor> g) const override {

@@ -133,10 +133,7 @@ void Rogue::fuzz() {
 
 /// Only when the server has taken from it what it had: before that, nobody could tell a result from another.
 void Rogue::forge() {
-  if (!assigned_ || !world_.server().core()) return;
-  const auto rows = world_.server().core()->workers(world_.clock().now());
-  const auto row = std::ranges::find(rows, worker_, &WorkerStatus::id);
-  if (row == rows.end() || row->state != "lapsed") return;
+  if (!assigned_ || world_.server().run_epoch() != run_epoch_ || !world_.server().lapsed(worker_)) return;
   const SlotRange slot = assigned_->second;
   const std::vector<std::byte> body = noise(world_.plan().toy.body_bytes({slot.first, slot.count}));
   world_.trace("a rogue forges a result for step " + std::to_string(assigned_->first));

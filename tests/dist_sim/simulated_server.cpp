@@ -44,6 +44,7 @@ void SimServer::start() {
   updates_ = next_step_ = first_ = checkpoint_.updates;
   parameters_ = planted(Plant::checkpoint_not_kept) ? checkpoint_before_.parameters : checkpoint_.parameters;
   under_way_.clear();
+  lapsed_.clear();
   results_.clear();
   started_ = busy_ = false;
   world_.trace("server " + std::to_string(run_epoch_) + " starts from step " + std::to_string(updates_));
@@ -118,6 +119,7 @@ void SimServer::flush() {
 
 void SimServer::hear(const ServerEvent& event) {
   if (world_.tracing()) world_.trace(std::string(name_of(event.kind)) + ": " + event.text);
+  if (event.kind == ServerEvent::Kind::lapsed) lapsed_.insert(event.worker);
   if (event.kind != ServerEvent::Kind::recovered) return;
   // What it sent before it hung may come late, but not again and again.
   SimWorker* worker = world_.find_worker(event.worker);

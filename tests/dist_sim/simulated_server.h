@@ -36,6 +36,8 @@ class SimServer : public Endpoint {
   /// Of all incarnations.
   ServerCounters counters() const;
   Welcome terms() const;
+  /// Whether this incarnation took away what that worker had.
+  bool lapsed(uint32_t worker) const { return lapsed_.contains(worker); }
   /// Steps under way.
   const std::set<int64_t>& under_way() const { return under_way_; }
   int64_t next_step() const { return next_step_; }
@@ -69,6 +71,7 @@ class SimServer : public Endpoint {
   Floats parameters_;
   int64_t updates_ = 0, next_step_ = 0, first_ = 0;
   std::set<int64_t> under_way_;
+  std::set<uint32_t> lapsed_;
   std::deque<TaskResult> results_;
   bool started_ = false, busy_ = false;
   std::optional<Millis> finished_at_;
