@@ -24,13 +24,15 @@ Worker::~Worker() {
   if (transport_) transport_->stop(std::chrono::milliseconds(0));
 }
 
-void Worker::connected(ConnectionId id, const std::string&) {
+void Worker::connected(ConnectionId id, const std::string& peer) {
+  bool again = false;
   {
     const std::lock_guard lock(mutex_);
     connection_ = id;
-    last_failure_.clear();
+    again = !std::exchange(last_failure_, "").empty();
     core_.connected(steady_now());
   }
+  if (again) note_("connected to " + peer);
   flush();
 }
 

@@ -231,7 +231,9 @@ class Nemesis:
             "stranger", "second_server", "wrong_token")}
         for name, most in {"reset": 30000, "desert": 30000, "corrupt": 0, "duplicate": 0, "drop": 0}.items():
             kinds[f"{name}_bytes"] = self.on_the_wire(name, most)
-        return kinds
+        if unknown := set(self.args.only) - set(kinds):
+            sys.exit(f"--only: no fault is called {', '.join(sorted(unknown))}; there are {', '.join(sorted(kinds))}")
+        return {name: fault for name, fault in kinds.items() if not self.args.only or name in self.args.only}
 
     # ---- the play
 
@@ -331,6 +333,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=60, help="of faults; ending and the calm run come besides")
     parser.add_argument("--faults", type=int, default=10**9, help="at most so many")
     parser.add_argument("--every", type=float, default=1.5, metavar="SECONDS", help="between two faults, on average")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=[], metavar="KIND,...", help="these faults alone")
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
     parser.add_argument("--insecure", action="store_true", help="without TLS: the frames must stand up for themselves")

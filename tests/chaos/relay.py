@@ -70,12 +70,17 @@ class Relay:
                 self.cut_off[way] = self.loop.time() + float(words[1])
         elif name in ("reset", "desert"):
             for way in WAYS[words[0]]:
-                self.once[way].append([name, int(words[1])])
+                self.add(way, name, int(words[1]))
         elif name in ("corrupt", "duplicate", "drop"):
             for way in WAYS[words[0]]:
-                self.once[way].append([name, 0])
+                self.add(way, name, 0)
         else:
             raise ValueError(name)
+
+    def add(self, way, name, size):
+        """A fault for the next chunk. No second one of its kind: a connection that comes back is not met by a hundred."""
+        if all(waiting[0] != name for waiting in self.once[way]):
+            self.once[way].append([name, size])
 
     async def connected(self, reader, writer):
         try:
