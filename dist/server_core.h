@@ -123,6 +123,7 @@ class ServerCore {
   const ServerCounters& counters() const { return counters_; }
 
  private:
+  struct Assembly;
   struct Peer;
   struct Slot;
   struct OpenTask;

@@ -16,6 +16,17 @@ struct ServerCore::OpenTask {
   std::vector<Slot> slots;  // empty until there is a worker
 };
 
+/// A result that has begun to come.
+struct ServerCore::Assembly {
+  uint64_t step = 0;
+  uint16_t slot = 0;
+  uint16_t pieces = 0;
+  Digest digest = {};
+  uint64_t total = 0;
+  bool refused = false;  // its pieces are passed over
+  std::shared_ptr<std::vector<std::byte>> body;
+};
+
 struct ServerCore::Peer {
   enum class State { connected, preparing, ready, lapsed, leaving, closing };
   ConnectionId connection = 0;
@@ -32,15 +43,6 @@ struct ServerCore::Peer {
   double lane_seconds = 0;
   std::set<std::pair<uint64_t, size_t>> owned;  // (step, slot) without result
   std::optional<uint64_t> version;              // of the parameters it was sent
-  struct Assembly {
-    uint64_t step = 0;
-    uint16_t slot = 0;
-    uint16_t pieces = 0;
-    Digest digest = {};
-    uint64_t total = 0;
-    bool refused = false;  // its pieces are passed over
-    std::shared_ptr<std::vector<std::byte>> body;
-  };
   std::optional<Assembly> assembly;
   uint64_t bytes_in = 0, bytes_out = 0;
 

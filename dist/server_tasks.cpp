@@ -49,7 +49,7 @@ bool ServerCore::on_grad(Peer& peer, const FrameHeader& header, Bytes payload, M
 bool ServerCore::start_result(Peer& peer, const FrameHeader& header, Bytes payload, Millis) {
   if (payload.size() < kResultPrefix) return refuse(peer, Refusal::malformed, "a result's first piece is too short");
   peer.outrun.reset();
-  Peer::Assembly& assembly = peer.assembly.emplace();
+  Assembly& assembly = peer.assembly.emplace();
   assembly.step = header.step;
   assembly.slot = header.slot;
   std::memcpy(assembly.digest.data(), payload.data(), sizeof(Digest));
@@ -96,7 +96,7 @@ bool ServerCore::start_result(Peer& peer, const FrameHeader& header, Bytes paylo
 }
 
 bool ServerCore::finish_result(Peer& peer, Millis now) {
-  const Peer::Assembly assembly = std::move(*peer.assembly);
+  const Assembly assembly = std::move(*peer.assembly);
   peer.assembly.reset();
   if (assembly.body->size() != assembly.total) return refuse(peer, Refusal::malformed, "a result is shorter than it said");
   if (digest_of(*assembly.body) != assembly.digest) return refuse(peer, Refusal::bad_checksum, "a result's digest is not that of its bytes");

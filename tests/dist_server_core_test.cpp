@@ -1,0 +1,228 @@
+// ServerCore by hand, for what the simulator (dist_sim_test.cpp) does not pin: results, leases, how workers leave and come
+// back, and the failures of the system that this one replaces.
+#include "tests/catch.h"
+#include "tests/dist_bench.h"
+
+namespace tern::dist {
+
+using namespace test;
+
+// ---- results
+
+TEST_CASE("a second result: the same is acknowledged, another is an alarm") {
+  Bench bench;
+  bench.core.begin(task(0), bench.now);
+  Client client(bench, 1);
+  client.get_ready();
+  client.result(0, 0, body(4));
+  CHECK(client.count(FrameType::grad_ack) == 1);
+  REQUIRE(bench.core.take_results().size() == 1);
+  client.result(0, 0, body(4));
+  CHECK(client.count(FrameType::grad_ack) == 2);
+  CHECK(bench.core.counters().duplicates == 1);
+  client.result(0, 0, body(4, 2));
+  CHECK(client.refusal() == Refusal::conflict);
+  CHECK(bench.core.counters().alarms == 1);
+  CHECK(bench.core.take_results().empty());
+}
+
+TEST_CASE("results that differ are no alarm where each has the parameters of its time") {
+  ServerOptions with = options();
+  with.terms.mode = Mode::asp;
+  Bench bench(with);
+  bench.core.begin(task(0), bench.now);
+  Client client(bench, 1);
+  client.get_ready();
+  client.result(0, 0, body(4));
+  client.result(0, 0, body(4, 2));
+  CHECK(client.refusal() == Refusal::none);
+  CHECK(client.count(FrameType::nack) == 1);
+  CHECK(bench.core.take_results().size() == 1);
+}
+
+TEST_CASE("results are not wanted of another incarnation, of steps that are not open, of lanes that are another's") {
+  Bench bench;
+  Client first(bench, 1), second(bench, 2);
+  first.get_ready();
+  second.get_ready();
+  bench.core.begin(task(7), bench.now);
+  first.result(7, 0, body(2), 4);
+  first.result(8, 0, body(2));
+  first.result(6, 0, body(2));
+  first.result(7, 9, body(2));
+  first.result(7, 1, body(2));
+  CHECK(first.count(FrameType::nack) == 5);
+  CHECK(bench.core.counters().nacked == 5);
+  CHECK(first.refusal() == Refusal::none);
+  first.result(7, 0, body(2));
+  second.result(7, 1, body(2));
+  CHECK(bench.core.take_results().size() == 1);
+}
+
+// ---- leases
+
+TEST_CASE("a worker without progress loses its lanes, and gets new ones when it is back") {
+  Bench bench;
+  bench.core.begin(task(0), bench.now);
+  Client client(bench, 1);
+  client.get_ready();
+  client.beat(WorkerState::computing, 1, 0.001f);
+  for (int i = 0; i < 6; ++i) {  // its heartbeats go on
+    bench.pass(1000);
+    client.beat(WorkerState::computing, 1, 0.001f);
+  }
+  CHECK(bench.core.counters().lapsed == 1);
+  CHECK(bench.core.ready_workers() == 0);
+  client.result(0, 0, body(4));
+  CHECK(client.count(FrameType::nack) == 1);
+  client.beat(WorkerState::ready, 5, 0.001f);
+  CHECK(client.count(FrameType::assign) == 2);
+  client.result(0, 0, body(4));
+  CHECK(bench.core.take_results().size() == 1);
+}
+
+TEST_CASE("a worker that comes back takes the place of its old connection") {
+  Bench bench;
+  bench.core.begin(task(0), bench.now);
+  Client before(bench, 1);
+  before.get_ready();
+  Client after(bench, 2);
+  after.hello.instance = before.hello.instance;
+  after.get_ready();
+  CHECK(bench.heard[1].closed);
+  CHECK(after.count(FrameType::assign) == 1);
+  before.result(0, 0, body(4));  // no longer heard
+  CHECK(bench.core.take_results().empty());
+  after.result(0, 0, body(4));
+  CHECK(bench.core.take_results().size() == 1);
+}
+
+// ---- leaving
+
+TEST_CASE("a worker that leaves may go when it owes nothing, whoever did its work") {
+  Bench bench;
+  bench.core.publish(0, std::make_shared<ByteVector>(8));
+  Client leaver(bench, 1), other(bench, 2);
+  leaver.get_ready();
+  other.get_ready();
+  bench.core.begin(task(0), bench.now);
+  const auto leave = [&] { leaver.send({.type = FrameType::drain}, encode(Drain{Drain::Reason::leaving})); };
+
+  SECTION("itself") {
+    leave();
+    CHECK(leaver.count(FrameType::bye) == 0);
+    leaver.result(0, 0, body(2));
+  }
+  SECTION("another") {
+    other.beat(WorkerState::ready, 2, 0.01f);
+    other.result(0, 1, body(2));
+    leave();
+    for (int i = 0; i < 3; ++i) {
+      bench.pass(500);
+      leaver.beat(WorkerState::leaving);
+      other.beat(WorkerState::ready, 2, 0.01f);
+    }
+    REQUIRE(bench.core.counters().speculated == 1);
+    CHECK(leaver.count(FrameType::bye) == 0);
+    other.result(0, 0, body(2));
+    CHECK(bench.core.take_results().size() == 1);
+  }
+  SECTION("nobody yet: its lease is over") {
+    leave();
+    for (int i = 0; i < 40; ++i) {
+      bench.pass(1000);
+      leaver.beat(WorkerState::leaving);
+      other.beat(WorkerState::computing);
+    }
+    CHECK(bench.core.counters().lapsed == 2);
+  }
+  SECTION("it had nothing") {
+    leaver.result(0, 0, body(2));
+    leave();
+  }
+  CHECK(leaver.count(FrameType::bye) == 1);
+  CHECK(bench.heard[1].closed);
+  CHECK(leaver.refusal() == Refusal::none);
+}
+
+TEST_CASE("a worker may leave before it was ready") {
+  Bench bench;
+  Client client(bench, 1);
+  client.say_hello();
+  client.send({.type = FrameType::drain}, encode(Drain{Drain::Reason::leaving}));
+  CHECK(client.count(FrameType::bye) == 1);
+}
+
+TEST_CASE("more parts than one message holds are sent in several") {
+  Bench bench;
+  for (ConnectionId id = 1; id <= 900; ++id) Client(bench, id).get_ready();
+  bench.core.begin(task(0, 65535), bench.now);
+  Client last(bench, 1000);
+  last.get_ready();
+  for (ConnectionId id = 1; id <= 900; ++id) bench.core.disconnected(id, "lost", bench.now);
+  CHECK(last.count(FrameType::assign) > 1);
+  CHECK(last.refusal() == Refusal::none);
+}
+
+// ---- what the original system failed at
+
+TEST_CASE("a close before the header, in it and in the body") {
+  Bench bench;
+  bench.core.begin(task(0), bench.now);
+  Client worker(bench, 1);
+  worker.get_ready();
+  const ByteVector frame = bytes_of(result_frames({.run_epoch = 5}, body(4), digest_of(body(4))));
+  for (const size_t size : {size_t{0}, size_t{1}, size_t{47}, size_t{48}, size_t{60}, frame.size() - 1}) {
+    Client cut(bench, 100 + size);
+    cut.get_ready();
+    ByteVector bytes = bytes_of(result_frames({.run_epoch = 5, .seq = cut.seq}, body(4), digest_of(body(4))));
+    bytes.resize(size);
+    bench.receive(cut.id, bytes);
+    bench.core.disconnected(cut.id, "closed by the peer", bench.now);
+    CHECK(bench.core.connections() == 1);
+    CHECK(bench.core.pending_bytes() == 0);
+  }
+  worker.result(0, 0, body(4));
+  CHECK(bench.core.take_results().size() == 1);
+}
+
+TEST_CASE("a header that comes as 2 + 2 bytes and one by one") {
+  Bench bench;
+  Client client(bench, 1);
+  ByteVector bytes = bytes_of({outgoing({.type = FrameType::hello}, encode(client.hello))});
+  bench.receive(1, Bytes(bytes).first(2));
+  bench.receive(1, Bytes(bytes).subspan(2, 2));
+  for (size_t i = 4; i < bytes.size(); ++i) bench.receive(1, Bytes(bytes).subspan(i, 1));
+  CHECK(client.count(FrameType::welcome) == 1);
+}
+
+TEST_CASE("pickle bytes are refused with the first of them") {
+  Bench bench;
+  Client client(bench, 1);
+  bench.receive(1, ByteVector{std::byte{0x80}});
+  CHECK(client.refusal() == Refusal::bad_magic);
+  CHECK(bench.core.pending_bytes() == 0);
+  bench.receive(1, ByteVector(100, std::byte{0x80}));  // still in the socket
+  CHECK(bench.refused(Refusal::bad_magic) == 1);
+}
+
+TEST_CASE("a worker that is silent for minutes does not stop the others") {
+  Bench bench;
+  Client silent(bench, 1), other(bench, 2);
+  silent.get_ready();
+  other.get_ready();
+  bench.core.begin(task(0), bench.now);
+  other.result(0, 1, body(2));
+  for (int i = 0; i < 180; ++i) {
+    bench.pass(1000);
+    other.beat(WorkerState::ready, 2);
+    if (i == 1) other.result(0, 0, body(2));  // it was asked to double it
+  }
+  CHECK(silent.refusal() == Refusal::too_slow);
+  CHECK(other.count(FrameType::assign) == 2);
+  CHECK(bench.core.take_results().size() == 1);
+  bench.receive(1, ByteVector(48));  // it wakes up
+  CHECK(bench.core.counters().speculated == 1);
+}
+
+}  // namespace tern::dist
