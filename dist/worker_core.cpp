@@ -143,6 +143,7 @@ bool WorkerCore::on_assign(const FrameHeader& header, Bytes payload) {
   if (queue_.size() + assign->slots.size() > kMostQueued) return fail(Refusal::malformed, "more is assigned than a step can have");
   for (const SlotRange& slot : assign->slots)
     if (slot.first + slot.count > static_cast<int>(terms_->lanes)) return fail(Refusal::malformed, "ASSIGN names lanes that are not there");
+  floor_ = std::min(floor_, header.step);  // the server's last word counts
   const auto message = std::make_shared<const Assign>(*assign);
   for (const SlotRange& slot : assign->slots)
     if (computing_ != std::pair{header.step, slot.slot})  // else it was lost and given back: the result is on its way

@@ -88,6 +88,11 @@ TEST_CASE("what a worker was given before REBASE is void, but what it computes i
   bench.core.finish(*work, std::make_shared<ByteVector>(8), 0.1, bench.now);
   CHECK(bench.sent() == std::vector{FrameType::grad, FrameType::grad});
   CHECK_FALSE(bench.core.next());
+  bench.send({.type = FrameType::rebase, .step = 9}, {});
+  bench.assign(3, {{1, 2, 1}});  // the last word counts
+  const auto again = bench.core.next();
+  REQUIRE(again);
+  CHECK(bench.core.wanted(*again));
 }
 
 TEST_CASE("a worker is ready only when its thread asks for work") {
