@@ -1,6 +1,8 @@
 // How ranks find each other, and how they end together.
 #include "tools/team.h"
 
+#include <arpa/inet.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <map>
@@ -40,8 +42,18 @@ std::vector<int> codes_of(int ranks, const std::function<void(Team&)>& work) {
   return codes;
 }
 
-/// A free port of this machine, most likely: one that was just given to someone else.
-uint16_t port_of_this_test() { return static_cast<uint16_t>(20000 + ::getpid() % 20000); }
+/// A port of this machine that was free just now.
+uint16_t free_port() {
+  const int probe = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  REQUIRE(::bind(probe, reinterpret_cast<sockaddr*>(&address), size) == 0);
+  REQUIRE(::getsockname(probe, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+  ::close(probe);
+  return ntohs(address.sin_port);
+}
 
 }  // namespace
 
@@ -90,11 +102,12 @@ TEST_CASE("placement_of: contradictions name both variables", "[dist]") {
 TEST_CASE("share_from_rank_0: all get rank 0's bytes, whoever comes first", "[dist]") {
   constexpr int kRanks = 4;
   const std::vector<std::byte> secret(128, std::byte{42});
+  const uint16_t port = free_port();
   std::vector<std::vector<std::byte>> got(kRanks);
   std::vector<std::thread> threads;
   for (int rank = kRanks - 1; rank >= 0; --rank)
     threads.emplace_back([&, rank] {
-      const dist::Placement placement{.rank = rank, .size = kRanks, .local_rank = rank, .source = "RANK", .address = "127.0.0.1", .port = port_of_this_test()};
+      const dist::Placement placement{.rank = rank, .size = kRanks, .local_rank = rank, .source = "RANK", .address = "127.0.0.1", .port = port};
       const std::vector<std::byte> mine = rank == 0 ? secret : std::vector<std::byte>(128);
       if (rank == 0) std::this_thread::sleep_for(std::chrono::milliseconds(60));  // the others have to ask again
       got[static_cast<size_t>(rank)] = dist::share_from_rank_0(placement, mine, std::chrono::seconds(20));
@@ -106,7 +119,7 @@ TEST_CASE("share_from_rank_0: all get rank 0's bytes, whoever comes first", "[di
 TEST_CASE("share_from_rank_0: missing variables, and ranks that do not come", "[dist]") {
   const std::vector<std::byte> bytes(128);
   CHECK_THROWS_AS(dist::share_from_rank_0({.rank = 0, .size = 2, .source = {}, .address = {}}, bytes), ConfigError);
-  const dist::Placement alone{.rank = 0, .size = 2, .source = {}, .address = "127.0.0.1", .port = static_cast<uint16_t>(port_of_this_test() + 1)};
+  const dist::Placement alone{.rank = 0, .size = 2, .source = {}, .address = "127.0.0.1", .port = free_port()};
   CHECK_THROWS_AS(dist::share_from_rank_0(alone, bytes, std::chrono::seconds(0)), PeerLostError);
   dist::Placement other = alone;
   other.rank = 1;
