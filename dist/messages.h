@@ -19,6 +19,8 @@ using Digest = std::array<std::byte, 16>;  ///< XXH3, 128 bits: finds accidents,
 enum class Mode : uint8_t { bsp, asp, ssp, epoch };
 inline constexpr int kModes = 4;
 std::string_view name_of(Mode mode);
+/// Whether two workers' results for the same lanes must be the same: not when each takes the parameters of its time.
+bool is_exact(Mode mode);
 
 /// A result (GRAD) is its body cut into pieces; in front of the first stand the body's digest and its length as u64.
 inline constexpr size_t kResultPrefix = sizeof(Digest) + 8;

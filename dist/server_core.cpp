@@ -11,6 +11,8 @@ std::string_view name_of(Mode mode) {
   return names[static_cast<size_t>(mode)];
 }
 
+bool is_exact(Mode mode) { return mode == Mode::bsp || mode == Mode::epoch; }
+
 std::string_view name_of(ServerEvent::Kind kind) {
   constexpr std::string_view names[] = {"joined", "ready", "left", "lost", "lapsed", "recovered", "reassigned", "speculated", "refused", "alarm"};
   return names[static_cast<size_t>(kind)];
@@ -54,18 +56,14 @@ void ServerCore::disconnected(ConnectionId id, const std::string& why, Millis no
   const auto found = peers_.find(id);
   if (found == peers_.end()) return;
   const bool expected = found->second->state == Peer::State::closing || found->second->state == Peer::State::leaving;
-  remove(id, why, expected ? ServerEvent::Kind::left : ServerEvent::Kind::lost, now);
-  schedule(now);
-}
-
-void ServerCore::remove(ConnectionId id, const std::string& why, ServerEvent::Kind kind, Millis) {
-  Peer& peer = *peers_.at(id);
+  Peer& peer = *found->second;
   take_away(peer);
   if (peer.id != 0) {
-    ++(kind == ServerEvent::Kind::lost ? counters_.lost : counters_.left);
-    event(kind, peer, why);
+    ++(expected ? counters_.left : counters_.lost);
+    event(expected ? ServerEvent::Kind::left : ServerEvent::Kind::lost, peer, why);
   }
-  peers_.erase(id);
+  peers_.erase(found);
+  schedule(now);
 }
 
 void ServerCore::tick(Millis now) {
@@ -93,10 +91,8 @@ void ServerCore::tick(Millis now) {
       send(*peer, FrameType::heartbeat);
     }
   }
-  for (const ConnectionId id : silent) {
+  for (const ConnectionId id : silent)
     refuse(*peers_.at(id), Refusal::too_slow, "nothing heard for " + std::to_string(options_.silence) + " ms");
-    take_away(*peers_.at(id));
-  }
   speculate(now);
   schedule(now);
 }
@@ -134,18 +130,14 @@ bool ServerCore::on_frame(Peer& peer, const FrameHeader& header, Bytes payload, 
       return !dismiss(peer);
     }
     case FrameType::bye:
-      take_away(peer);
-      peer.state = Peer::State::closing;
-      actions_.push_back({peer.connection, {}, true});
+      hang_up(peer);
       return false;
     case FrameType::error: {
       const auto error = decode<ErrorMessage>(payload);
       if (!error) return refuse(peer, Refusal::malformed, "ERROR does not parse");
       ++counters_.refused[static_cast<size_t>(error->code)];
       event(ServerEvent::Kind::refused, peer, "the worker refuses (" + std::string(name_of(error->code)) + "): " + error->text);
-      take_away(peer);
-      peer.state = Peer::State::closing;
-      actions_.push_back({peer.connection, {}, true});
+      hang_up(peer);
       return false;
     }
     default: return refuse(peer, Refusal::illegal_type, name_of(header.type) + " is not a worker's to send now");
@@ -162,9 +154,7 @@ bool ServerCore::on_hello(Peer& peer, Bytes payload, Millis now) {
     return refuse(peer, Refusal::device_mismatch, "the run computes on '" + options_.device_class + "', this worker on '" + hello->device_class + "': the bits would differ");
   for (auto& [id, other] : peers_)  // a worker that came back before its old connection was missed
     if (other->id != 0 && other->state != Peer::State::closing && other->hello.instance == hello->instance) {
-      take_away(*other);
-      other->state = Peer::State::closing;
-      actions_.push_back({id, {}, true});
+      hang_up(*other);
     }
   peer.hello = *hello;
   peer.id = next_worker_++;
@@ -249,11 +239,9 @@ void ServerCore::send_parameters(Peer& peer) {
 bool ServerCore::refuse(Peer& peer, Refusal why, const std::string& text) {
   ++counters_.refused[static_cast<size_t>(why)];
   event(ServerEvent::Kind::refused, peer, std::string(name_of(why)) + ": " + text);
-  take_away(peer);
   peer.assembly.reset();
-  send(peer, FrameType::error, encode(ErrorMessage{why, text.substr(0, 500)}));
-  peer.state = Peer::State::closing;
-  actions_.push_back({peer.connection, {}, true});
+  send(peer, FrameType::error, encode(ErrorMessage{why, text}));
+  hang_up(peer);
   return false;
 }
 
@@ -264,6 +252,12 @@ void ServerCore::nack(Peer& peer, const FrameHeader& header, Nack::Reason reason
 
 void ServerCore::say_goodbye(Peer& peer) {
   send(peer, FrameType::bye);
+  hang_up(peer);
+}
+
+/// The connection closes when what was queued is sent; its slots are free.
+void ServerCore::hang_up(Peer& peer) {
+  take_away(peer);
   peer.state = Peer::State::closing;
   actions_.push_back({peer.connection, {}, true});
 }

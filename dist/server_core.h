@@ -141,7 +141,6 @@ class ServerCore {
   void send_parameters(Peer& peer);
   bool refuse(Peer& peer, Refusal why, const std::string& text);
   void nack(Peer& peer, const FrameHeader& header, Nack::Reason reason);
-  void remove(ConnectionId id, const std::string& why, ServerEvent::Kind kind, Millis now);
   void event(ServerEvent::Kind kind, const Peer& peer, const std::string& text);
 
   void schedule(Millis now);
@@ -153,8 +152,8 @@ class ServerCore {
   Peer* idlest();
   Millis lease_of(const Peer& peer) const;
   void say_goodbye(Peer& peer);
+  void hang_up(Peer& peer);
   bool dismiss(Peer& peer);
-  bool exact() const;
 
   ServerOptions options_;
   std::map<ConnectionId, PeerPtr> peers_;

@@ -20,9 +20,6 @@ std::string text_of(LaneRange range) {
 
 // ---- results
 
-/// Whether two workers' results for a slot must be the same: not when each takes the parameters of its time.
-bool ServerCore::exact() const { return options_.terms.mode == Mode::bsp || options_.terms.mode == Mode::epoch; }
-
 bool ServerCore::on_grad(Peer& peer, const FrameHeader& header, Bytes payload, Millis now) {
   counters_.gradient_bytes += payload.size();
   auto& assembly = peer.assembly;
@@ -61,7 +58,7 @@ bool ServerCore::start_result(Peer& peer, const FrameHeader& header, Bytes paylo
       send(peer, FrameType::grad_ack, {}, header.step, header.slot);
       return true;
     }
-    if (!exact()) {  // computed with other parameters
+    if (!is_exact(options_.terms.mode)) {  // computed with other parameters
       nack(peer, header, Nack::Reason::late);
       return true;
     }

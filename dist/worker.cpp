@@ -166,14 +166,4 @@ void Worker::leave() {
 
 void Worker::stop() { transport_->stop(std::chrono::milliseconds(1000)); }
 
-uint64_t Worker::committed() const {
-  const std::lock_guard lock(mutex_);
-  return core_.committed();
-}
-
-uint64_t Worker::lanes_done() const {
-  const std::lock_guard lock(mutex_);
-  return core_.lanes_done();
-}
-
 }  // namespace tern::dist

@@ -42,8 +42,6 @@ class Worker final : public ConnectionHandler {
   void leave();
   /// Ends the connection after what is queued is sent. Called once.
   void stop();
-  uint64_t committed() const;
-  uint64_t lanes_done() const;
   const TransportCounters& transport_counters() const { return transport_->counters(); }
 
  private:

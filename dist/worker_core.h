@@ -85,7 +85,7 @@ class WorkerCore {
   void send(FrameType type, std::vector<std::byte> payload = {}, uint64_t step = 0, uint16_t slot = 0);
   void beat(Millis now);
   bool on_assign(const FrameHeader& header, Bytes payload);
-  bool exact() const { return terms_->mode == Mode::bsp || terms_->mode == Mode::epoch; }
+  bool exact() const { return is_exact(terms_->mode); }
   void forget_before(uint64_t step);
 
   struct Assigned {

@@ -20,9 +20,6 @@ using std::chrono::milliseconds;
 
 namespace {
 
-const Address kAnyPort{"127.0.0.1", 0};
-Address local(uint16_t port) { return {"127.0.0.1", port}; }
-
 /// A good client is served: what came before did no harm.
 void check_serves(Transport& listener, Peer& server, const Security& security) {
   Peer client;

@@ -13,9 +13,6 @@ using std::chrono::milliseconds;
 
 namespace {
 
-const Address kAnyPort{"127.0.0.1", 0};
-Address local(uint16_t port) { return {"127.0.0.1", port}; }
-
 /// Sends back whatever comes, in frames that begin anywhere.
 struct Echo {
   explicit Echo(Peer& peer) {

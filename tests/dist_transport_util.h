@@ -14,6 +14,9 @@ namespace tern::dist::testing {
 
 inline constexpr std::chrono::seconds kPatience{30};  // what should take milliseconds, on a machine that is busy
 
+inline const Address kAnyPort{"127.0.0.1", 0};
+inline Address local(uint16_t port) { return {"127.0.0.1", port}; }
+
 /// A handler that notes what it hears, for the test's thread to wait for.
 class Peer final : public ConnectionHandler {
  public:

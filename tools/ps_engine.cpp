@@ -7,8 +7,6 @@
 #include <utility>
 
 #include "core/error.h"
-#include "core/thread_pool.h"
-#include "tools/environment.h"
 #include "tools/interrupt.h"
 
 namespace tern {
@@ -58,7 +56,7 @@ void PsEngine::open(LanePass& pass, const data::RunData& data, const std::filesy
   dist::ServerOptions server;
   server.run_epoch = state_.run_epoch;
   server.device_class = state_.device_class;
-  server.one_device_class = options_.mode == dist::Mode::bsp || options_.mode == dist::Mode::epoch;
+  server.one_device_class = dist::is_exact(options_.mode);
   server.terms = {.worker = 0, .heartbeat_ms = 1000, .lanes = static_cast<uint32_t>(config_.train.lanes),
                   .micro_batch = static_cast<uint32_t>(config_.train.micro_batch), .wire = options_.wire, .mode = options_.mode,
                   .parameters = static_cast<uint64_t>(layout_.parameters), .statistics = static_cast<uint64_t>(layout_.statistics),
@@ -105,19 +103,24 @@ void PsEngine::publish(LanePass& pass, uint64_t version) {
   server_->publish(version, bytes_of(pass.store().master));
 }
 
+/// Of a task: a step, or in mode epoch all of them.
+int64_t PsEngine::pictures_of(int64_t step_in_epoch) const {
+  if (options_.mode == dist::Mode::epoch) return pictures_an_epoch_;
+  const int64_t whole = int64_t{layout_.micro_batch} * layout_.lanes;
+  return std::min(whole, pictures_an_epoch_ - step_in_epoch * whole);
+}
+
 void PsEngine::begin(const data::Batch& batch, int64_t step, const Tensor& loss_scale) {
   const bool whole_epoch = options_.mode == dist::Mode::epoch;
-  const bool single = options_.mode == dist::Mode::asp || options_.mode == dist::Mode::ssp;
-  const int64_t in_epoch = step % steps_an_epoch_;
-  const int64_t whole = int64_t{layout_.micro_batch} * layout_.lanes;
-  const int64_t pictures = whole_epoch ? pictures_an_epoch_ : std::min(whole, pictures_an_epoch_ - in_epoch * whole);
+  const int64_t in_epoch = whole_epoch ? 0 : step % steps_an_epoch_;
+  const int64_t pictures = pictures_of(in_epoch);
   dist::Task task;
   task.step = static_cast<uint64_t>(step);
   task.epoch = static_cast<uint32_t>(batch.epoch);
-  task.step_in_epoch = static_cast<uint32_t>(whole_epoch ? 0 : in_epoch);
+  task.step_in_epoch = static_cast<uint32_t>(in_epoch);
   task.steps = static_cast<uint32_t>(whole_epoch ? steps_an_epoch_ : 1);
   task.lanes = static_cast<int>(std::min<int64_t>(layout_.lanes, Lanes{pictures, layout_.micro_batch}.count()));
-  task.whole_slots = single ? 1 : 0;
+  task.whole_slots = dist::is_exact(options_.mode) ? 0 : 1;
   task.loss_scale = loss_scale.defined() ? static_cast<float>(loss_scale.item()) : 1;
   task.result_bytes = [layout = layout_, steps = task.steps, pictures](dist::LaneRange range) { return layout.bytes(range, steps, pictures); };
   server_->begin(std::move(task));
@@ -163,8 +166,7 @@ std::optional<LaneResults> PsEngine::run(LanePass& pass, const data::Batch& batc
 /// oldest. None goes beyond the next checkpoint, which wants the steps before it and no others.
 bool PsEngine::may_begin(int64_t epoch, int64_t first) const {
   if (under_way_.empty() && InterruptGuard::signal() == 0) return true;
-  const bool single = options_.mode == dist::Mode::asp || options_.mode == dist::Mode::ssp;
-  if (!single || InterruptGuard::signal() != 0) return under_way_.empty();
+  if (dist::is_exact(options_.mode) || InterruptGuard::signal() != 0) return under_way_.empty();
   if (next_step_ >= (epoch + 1) * steps_an_epoch_) return false;
   if (const auto& every = config_.checkpoint.every_steps; every && next_step_ >= (first / *every + 1) * *every) return false;
   if (options_.mode == dist::Mode::ssp && next_step_ - *under_way_.begin() > options_.staleness) return false;
@@ -173,10 +175,7 @@ bool PsEngine::may_begin(int64_t epoch, int64_t first) const {
 
 LaneResults PsEngine::take(const dist::TaskResult& result, const Tensor& gradient) {
   const dist::Task& task = result.task;
-  const int64_t whole = int64_t{layout_.micro_batch} * layout_.lanes;
-  const int64_t pictures = task.steps > 1 || options_.mode == dist::Mode::epoch
-                               ? pictures_an_epoch_
-                               : std::min(whole, pictures_an_epoch_ - int64_t{task.step_in_epoch} * whole);
+  const int64_t pictures = pictures_of(task.step_in_epoch);
   LaneResults results{.epoch = task.epoch, .step = task.step_in_epoch, .pictures = pictures, .nodes = {}};
   std::vector<DecodedBody> bodies;
   std::vector<dist::LaneRange> ranges;

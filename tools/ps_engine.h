@@ -58,6 +58,7 @@ class PsEngine final : public LaneEngine {
 
  private:
   void publish(LanePass& pass, uint64_t version);
+  int64_t pictures_of(int64_t step_in_epoch) const;
   void begin(const data::Batch& batch, int64_t step, const Tensor& loss_scale);
   bool may_begin(int64_t epoch, int64_t first) const;
   bool wait_for_workers(int wanted);
