@@ -16,7 +16,7 @@ using Bytes = std::span<const std::byte>;
 inline constexpr size_t kHeaderBytes = 48;
 inline constexpr size_t kMaxPayload = size_t{1} << 20;
 inline constexpr uint32_t kMagic = 0x4e524554;  // "TERN"
-inline constexpr uint8_t kMajor = 1, kMinor = 0;
+inline constexpr uint8_t kMajor = 2, kMinor = 0;
 
 enum class FrameType : uint8_t {
   hello = 1,  ///< worker: who it is, and which versions it speaks

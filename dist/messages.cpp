@@ -30,8 +30,12 @@ class Writer {
   }
   void slots(const std::vector<SlotRange>& slots) {
     bytes_.number(static_cast<uint16_t>(slots.size()));
-    for (const SlotRange& range : slots) numbers(range.slot, range.first, range.count);
+    for (const SlotRange& range : slots) {
+      numbers(range.slot, range.first, range.count);
+      flag(range.carried);
+    }
   }
+  void flag(bool value) { bytes_.number(static_cast<uint8_t>(value)); }
   std::vector<std::byte> take() { return bytes_.take(); }
 
  private:
@@ -62,7 +66,16 @@ class Reader {
     bytes_.number(count);
     if (count > kMaxSlots) bytes_.fail();
     slots.resize(bytes_.good() ? count : 0);
-    for (SlotRange& range : slots) numbers(range.slot, range.first, range.count);
+    for (SlotRange& range : slots) {
+      numbers(range.slot, range.first, range.count);
+      flag(range.carried);
+    }
+  }
+  void flag(bool& value) {
+    uint8_t number = 0;
+    bytes_.number(number);
+    if (number > 1) bytes_.fail();
+    value = number == 1;
   }
   bool finished() const { return bytes_.finished(); }
 
@@ -107,14 +120,14 @@ template <>
 struct Layout<Welcome> {
   static constexpr FrameType kType = FrameType::welcome;
   static void fields(auto& io, auto& m) {
-    io.numbers(m.worker, m.heartbeat_ms, m.lanes, m.micro_batch, m.wire, m.mode, m.parameters, m.statistics);
+    io.numbers(m.worker, m.heartbeat_ms, m.lanes, m.micro_batch, m.wire, m.mode, m.parameters, m.top_k, m.statistics);
     io.digest(m.model);
     io.digest(m.data);
     io.text(m.config, size_t{256} << 10);
   }
   static bool valid(const Welcome& m) {
-    return m.heartbeat_ms >= 1 && at_most(m.wire, Wire::f16) && static_cast<int>(m.mode) < kModes &&
-           is_utf8(m.config);
+    return m.heartbeat_ms >= 1 && at_most(m.wire, Wire::topk) && static_cast<int>(m.mode) < kModes &&
+           (m.wire == Wire::topk ? m.top_k > 0 && m.top_k <= m.parameters && m.parameters <= uint64_t{1} << 32 && m.mode == Mode::bsp : m.top_k == 0) && is_utf8(m.config);
   }
 };
 
@@ -136,6 +149,7 @@ struct Layout<Assign> {
   static constexpr FrameType kType = FrameType::assign;
   static void fields(auto& io, auto& m) {
     io.numbers(m.version, m.epoch, m.step_in_epoch, m.steps, m.loss_scale);
+    io.flag(m.whole);
     io.slots(m.slots);
   }
   static bool valid(const Assign& m) {

@@ -33,8 +33,9 @@ struct Hello {
   uint32_t threads = 1;  ///< at least 1
 };
 
-/// How gradients travel.
-enum class Wire : uint8_t { f32, f16 };
+/// How gradients travel. topk: of each lane the entries of largest magnitude, as (index u32, value f32); the worker keeps the
+/// rest and adds it to the lane's next gradient (dist/residuals.h).
+enum class Wire : uint8_t { f32, f16, topk };
 
 struct Welcome {
   uint32_t worker = 0;         ///< the id for this connection
@@ -43,6 +44,7 @@ struct Welcome {
   Wire wire = Wire::f32;
   Mode mode = Mode::bsp;
   uint64_t parameters = 0;     ///< floats in the flat arena
+  uint64_t top_k = 0;          ///< entries that a lane sends; over 0 with Wire::topk alone, at most `parameters`, which then are at most 2^32
   uint64_t statistics = 0;     ///< floats of BatchNorm statistics a lane
   Digest model = {};           ///< of names, shapes and places of the parameters
   Digest data = {};            ///< of the training pictures and labels
@@ -63,6 +65,7 @@ struct Heartbeat {
 struct SlotRange {
   uint16_t slot = 0;
   uint16_t first = 0, count = 0;  ///< count at least 1, first + count at most 65535
+  bool carried = false;  ///< Wire::topk: with what this worker held back of the lane in the step before
 };
 
 struct Assign {
@@ -71,6 +74,7 @@ struct Assign {
   uint32_t step_in_epoch = 0;
   uint32_t steps = 1;    ///< mode epoch: steps whose gradients are added; at least 1
   float loss_scale = 1;  ///< finite, over 0
+  bool whole = false;    ///< Wire::topk: gradients come as f32, with what was held back
   std::vector<SlotRange> slots;  ///< 1 to 4096, no `slot` twice
 };
 

@@ -14,7 +14,7 @@ std::string_view name_of(Mode mode) {
 bool is_exact(Mode mode) { return mode == Mode::bsp || mode == Mode::epoch; }
 
 std::string_view name_of(ServerEvent::Kind kind) {
-  constexpr std::string_view names[] = {"joined", "ready", "left", "lost", "lapsed", "recovered", "reassigned", "speculated", "refused", "alarm"};
+  constexpr std::string_view names[] = {"joined", "ready", "left", "lost", "lapsed", "recovered", "reassigned", "speculated", "dropped", "refused", "alarm"};
   return names[static_cast<size_t>(kind)];
 }
 

@@ -39,7 +39,9 @@ struct Task {
   int lanes = 0;      ///< that hold pictures
   int whole_slots = 0;  ///< 1: one worker computes all of it (asp, ssp)
   float loss_scale = 1;
+  bool whole = false;   ///< Wire::topk: lanes send all of their gradients, and hold nothing back
   std::function<uint64_t(LaneRange)> result_bytes;  ///< size of a result's body
+  std::function<bool(Bytes)> well_formed;  ///< whether a body of that size can be read; empty: every one can
 };
 
 /// What a worker computed for a node: the bytes that tools/lane_body.h reads.
@@ -48,6 +50,7 @@ struct SlotResult {
   std::shared_ptr<std::vector<std::byte>> body;
   Digest digest = {};
   uint32_t worker = 0;
+  bool dropped = false;  ///< Wire::topk: without what the lane had held back, which another worker had
 };
 struct TaskResult {
   Task task;
@@ -56,7 +59,7 @@ struct TaskResult {
 
 /// Something that people or counters should hear of.
 struct ServerEvent {
-  enum class Kind { joined, ready, left, lost, lapsed, recovered, reassigned, speculated, refused, alarm };
+  enum class Kind { joined, ready, left, lost, lapsed, recovered, reassigned, speculated, dropped, refused, alarm };
   Kind kind;
   uint32_t worker = 0;
   std::string text;
@@ -84,6 +87,7 @@ struct WorkerStatus {
 struct ServerCounters {
   std::array<uint64_t, kRefusals> refused{};  ///< by Refusal
   uint64_t joined = 0, left = 0, lost = 0, lapsed = 0, reassigned = 0, speculated = 0;
+  uint64_t dropped = 0;  ///< lanes that went on without what they had held back
   uint64_t results = 0, duplicates = 0, nacked = 0, alarms = 0, steps = 0;
   uint64_t gradient_bytes = 0, parameter_bytes = 0;  ///< payloads of GRAD and PARAMS
 };
@@ -127,6 +131,8 @@ class ServerCore {
   struct Peer;
   struct Slot;
   struct OpenTask;
+  struct Holder;
+  struct PastSlot;
   using PeerPtr = std::unique_ptr<Peer>;
 
   bool on_frame(Peer& peer, const FrameHeader& header, Bytes payload, Millis now);
@@ -146,6 +152,11 @@ class ServerCore {
   void schedule(Millis now);
   void cut(OpenTask& task);
   void assign(Peer& peer, OpenTask& task, const std::vector<size_t>& slots, Millis now);
+  bool sparse() const;
+  bool carries(const Peer& peer, uint64_t step, LaneRange range) const;
+  Peer* hand_for(uint64_t step, LaneRange range, const std::vector<Peer*>& ready) const;
+  bool may_differ(const Peer& peer, const PastSlot& taken) const;
+  void note_holder(const Peer& peer, const Task& task, SlotResult& result, PastSlot& taken);
   void take_away(Peer& peer);
   void speculate(Millis now);
   std::vector<Peer*> hands() const;
@@ -158,10 +169,8 @@ class ServerCore {
   ServerOptions options_;
   std::map<ConnectionId, PeerPtr> peers_;
   std::map<uint64_t, OpenTask> open_;  // by step
-  struct Past {
-    std::vector<std::pair<LaneRange, Digest>> slots;
-  };
-  std::map<uint64_t, Past> past_;  // the last few steps, for results that come twice
+  std::map<uint64_t, std::vector<PastSlot>> past_;  // the last few steps, for results that come twice
+  std::map<int, Holder> holders_;  // by lane: who has what it held back
   std::shared_ptr<const std::vector<std::byte>> parameters_;
   uint64_t version_ = 0;
   uint32_t next_worker_ = 1;

@@ -4,11 +4,24 @@
 /// The records of ServerCore; for its own sources only.
 namespace tern::dist {
 
+/// Wire::topk: a process that keeps what a lane held back in a step.
+struct ServerCore::Holder {
+  uint64_t instance = 0, step = 0;
+};
+
+/// Of a result that was taken, what a second one is compared with.
+struct ServerCore::PastSlot {
+  Digest digest = {};
+  uint64_t instance = 0;
+  std::optional<uint64_t> holder;  // the instance that had what was due of the step before
+};
+
 struct ServerCore::Slot {
   LaneRange range;
   std::set<ConnectionId> owners;  // who computes it
   Millis since = 0;               // of the last assignment
   std::optional<SlotResult> result;
+  PastSlot taken;                 // with the result
 };
 
 struct ServerCore::OpenTask {

@@ -52,18 +52,18 @@ bool ServerCore::start_result(Peer& peer, const FrameHeader& header, Bytes paylo
   std::memcpy(assembly.digest.data(), payload.data(), sizeof(Digest));
   for (size_t i = 0; i < 8; ++i) assembly.total |= static_cast<uint64_t>(payload[sizeof(Digest) + i]) << (8 * i);
   assembly.refused = true;  // until it is wanted
-  const auto seen_before = [&](const Digest& first) {
-    if (first == assembly.digest) {
+  const auto seen_before = [&](const PastSlot& first) {
+    if (first.digest == assembly.digest) {
       ++counters_.duplicates;
       send(peer, FrameType::grad_ack, {}, header.step, header.slot);
       return true;
     }
-    if (!is_exact(options_.terms.mode)) {  // computed with other parameters
+    if (!is_exact(options_.terms.mode) || may_differ(peer, first)) {  // computed with other parameters, or without what was held back
       nack(peer, header, Nack::Reason::late);
       return true;
     }
     ++counters_.alarms;
-    event(ServerEvent::Kind::alarm, peer, "a second result for step " + std::to_string(header.step) + " differs from the first: " + hex(assembly.digest) + " and " + hex(first));
+    event(ServerEvent::Kind::alarm, peer, "a second result for step " + std::to_string(header.step) + " differs from the first: " + hex(assembly.digest) + " and " + hex(first.digest));
     return refuse(peer, Refusal::conflict, "another result for this slot was different");
   };
   if (header.run_epoch != options_.run_epoch) {
@@ -73,12 +73,12 @@ bool ServerCore::start_result(Peer& peer, const FrameHeader& header, Bytes paylo
   const auto task = open_.find(header.step);
   if (task == open_.end() || header.slot >= task->second.slots.size()) {
     const auto past = past_.find(header.step);
-    if (past != past_.end() && header.slot < past->second.slots.size()) return seen_before(past->second.slots[header.slot].second);
+    if (past != past_.end() && header.slot < past->second.size()) return seen_before(past->second[header.slot]);
     nack(peer, header, Nack::Reason::late);
     return true;
   }
   const Slot& slot = task->second.slots[header.slot];
-  if (slot.result) return seen_before(slot.result->digest);
+  if (slot.result) return seen_before(slot.taken);
   if (!slot.owners.contains(peer.connection)) {
     nack(peer, header, Nack::Reason::not_assigned);
     return true;
@@ -104,8 +104,11 @@ bool ServerCore::finish_result(Peer& peer, Millis now) {
     return true;
   }
   OpenTask& task = found->second;
+  if (task.task.well_formed && !task.task.well_formed(*assembly.body)) return refuse(peer, Refusal::malformed, "a result that cannot be read");
   Slot& slot = task.slots[assembly.slot];
   slot.result = SlotResult{slot.range, assembly.body, assembly.digest, peer.id};
+  slot.taken = {assembly.digest, peer.hello.instance, std::nullopt};
+  if (sparse()) note_holder(peer, task.task, *slot.result, slot.taken);
   ++counters_.results;
   // Until its heartbeat says better: a lease is short only for a worker whose speed is known.
   if (peer.lane_seconds <= 0) peer.lane_seconds = static_cast<double>(std::max<Millis>(1, now - slot.since)) / 1000 / slot.range.count;
@@ -119,9 +122,9 @@ bool ServerCore::finish_result(Peer& peer, Millis now) {
   }
   if (std::ranges::all_of(task.slots, [](const Slot& s) { return s.result.has_value(); })) {
     TaskResult result{task.task, {}};
-    Past past;
+    std::vector<PastSlot> past;
     for (Slot& s : task.slots) {
-      past.slots.emplace_back(s.range, s.result->digest);
+      past.push_back(s.taken);
       result.slots.push_back(std::move(*s.result));
     }
     std::ranges::sort(result.slots, {}, [](const SlotResult& s) { return s.range.first; });
@@ -167,11 +170,13 @@ void ServerCore::drain(Drain::Reason reason, Millis) {
   }
 }
 
-/// Cuts a task into slots for the workers that are ready.
+/// Cuts a task into slots for the workers that are ready; into single lanes where each has what it held back.
 void ServerCore::cut(OpenTask& task) {
+  for (int lane = 0; sparse() && lane < task.task.lanes; ++lane) task.slots.push_back({{lane, 1}, {}, 0, std::nullopt, {}});
+  if (sparse()) return;
   const int parties = task.task.whole_slots ? 1 : std::min(task.task.lanes, std::max<int>(1, static_cast<int>(hands().size())));
   for (const LaneRange share : share_lanes(task.task.lanes, parties))
-    for (const LaneRange node : canonical_nodes(task.task.lanes, share)) task.slots.push_back({node, {}, 0, std::nullopt});
+    for (const LaneRange node : canonical_nodes(task.task.lanes, share)) task.slots.push_back({node, {}, 0, std::nullopt, {}});
 }
 
 /// Gives every slot that nobody computes to a worker.
@@ -185,33 +190,69 @@ void ServerCore::schedule(Millis now) {
     for (size_t i = 0; i < task.slots.size(); ++i) {
       Slot& slot = task.slots[i];
       if (slot.result || !slot.owners.empty()) continue;
-      Peer* least = *std::ranges::min_element(ready, {}, [&](Peer* p) { return p->lanes_owned(open_); });
-      slot.owners.insert(least->connection);
-      least->owned.insert({step, i});
-      given[least].push_back(i);
+      Peer* hand = hand_for(step, slot.range, ready);
+      slot.owners.insert(hand->connection);
+      hand->owned.insert({step, i});
+      given[hand].push_back(i);
       if (!fresh) {
         ++counters_.reassigned;
-        event(ServerEvent::Kind::reassigned, *least, "takes over " + text_of(slot.range) + " of step " + std::to_string(step));
+        event(ServerEvent::Kind::reassigned, *hand, "takes over " + text_of(slot.range) + " of step " + std::to_string(step));
       }
     }
-    for (Peer* peer : ready)
-      if (const auto it = given.find(peer); it != given.end()) assign(*peer, task, it->second, now);
+    for (const auto& [id, peer] : peers_)
+      if (const auto it = given.find(peer.get()); it != given.end()) assign(*peer, task, it->second, now);
   }
 }
 
 void ServerCore::assign(Peer& peer, OpenTask& task, const std::vector<size_t>& slots, Millis now) {
   Assign message{.version = version_, .epoch = task.task.epoch, .step_in_epoch = task.task.step_in_epoch, .steps = task.task.steps,
-                 .loss_scale = task.task.loss_scale, .slots = {}};
+                 .loss_scale = task.task.loss_scale, .whole = task.task.whole, .slots = {}};
   if (peer.owned.size() == slots.size()) peer.progress = now;  // it was idle
   for (const size_t i : slots) {
     Slot& slot = task.slots[i];
     slot.since = now;
-    message.slots.push_back({static_cast<uint16_t>(i), static_cast<uint16_t>(slot.range.first), static_cast<uint16_t>(slot.range.count)});
+    message.slots.push_back({static_cast<uint16_t>(i), static_cast<uint16_t>(slot.range.first), static_cast<uint16_t>(slot.range.count),
+                             carries(peer, task.task.step, slot.range)});
     if (message.slots.size() < kSlotsAMessage && i != slots.back()) continue;
     send(peer, FrameType::assign, encode(message), task.task.step);
     message.slots.clear();
   }
   send_parameters(peer);
+}
+
+bool ServerCore::sparse() const { return options_.terms.wire == Wire::topk; }
+
+/// Whether the peer has what was held back of a slot's lane in the step before.
+bool ServerCore::carries(const Peer& peer, uint64_t step, LaneRange range) const {
+  const auto holder = holders_.find(range.first);
+  return holder != holders_.end() && holder->second.step + 1 == step && holder->second.instance == peer.hello.instance;
+}
+
+/// Who computes a slot: whoever has what its lane held back, else the one with the least to do.
+ServerCore::Peer* ServerCore::hand_for(uint64_t step, LaneRange range, const std::vector<Peer*>& ready) const {
+  for (const auto& [id, peer] : peers_)
+    if (peer->computes() && carries(*peer, step, range)) return peer.get();
+  return *std::ranges::min_element(ready, {}, [&](Peer* p) { return p->lanes_owned(open_); });
+}
+
+/// Whether a second result need not be the same: one of the two workers had what the lane had held back, the other had not.
+bool ServerCore::may_differ(const Peer& peer, const PastSlot& taken) const {
+  return taken.holder && (*taken.holder == peer.hello.instance) != (*taken.holder == taken.instance);
+}
+
+/// From now on the peer has what the lane of a result holds back. What another had of it is lost.
+void ServerCore::note_holder(const Peer& peer, const Task& task, SlotResult& result, PastSlot& taken) {
+  const int lane = result.range.first;
+  if (const auto before = holders_.find(lane); before != holders_.end()) {
+    if (before->second.step + 1 == task.step) taken.holder = before->second.instance;
+    result.dropped = !carries(peer, task.step, result.range);
+  }
+  if (result.dropped) {
+    ++counters_.dropped;
+    event(ServerEvent::Kind::dropped, peer, text_of(result.range) + " went on in step " + std::to_string(task.step) + " without what it had held back");
+  }
+  holders_.erase(lane);
+  if (!task.whole) holders_[lane] = {peer.hello.instance, task.step};
 }
 
 /// The peer computes nothing any more: its slots are free, unless a second worker has them.
@@ -229,6 +270,7 @@ void ServerCore::speculate(Millis now) {
       Peer* idle = idlest();
       if (!idle) return;
       const Peer& owner = *peers_.at(*slot.owners.begin());
+      if (carries(owner, step, slot.range) != carries(*idle, step, slot.range)) continue;  // both must be the same
       const double expected = 1000 * std::max(idle->lane_seconds, 0.001) * slot.range.count;
       if (idle->lane_seconds <= 0 || static_cast<double>(now - slot.since) < options_.speculate_factor * expected + 500) continue;
       ++counters_.speculated;

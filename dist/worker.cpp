@@ -8,7 +8,7 @@ namespace tern::dist {
 namespace {
 
 bool same_run(const Welcome& a, const Welcome& b) {
-  return a.config == b.config && a.model == b.model && a.data == b.data && a.wire == b.wire && a.mode == b.mode;
+  return a.config == b.config && a.model == b.model && a.data == b.data && a.wire == b.wire && a.top_k == b.top_k && a.mode == b.mode;
 }
 
 }  // namespace

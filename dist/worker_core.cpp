@@ -141,8 +141,12 @@ bool WorkerCore::on_assign(const FrameHeader& header, Bytes payload) {
   const auto assign = decode<Assign>(payload);
   if (!assign) return fail(Refusal::malformed, "ASSIGN does not parse");
   if (queue_.size() + assign->slots.size() > kMostQueued) return fail(Refusal::malformed, "more is assigned than a step can have");
-  for (const SlotRange& slot : assign->slots)
+  const bool topk = terms_->wire == Wire::topk;
+  if (assign->whole && !topk) return fail(Refusal::malformed, "ASSIGN wants whole gradients where all are");
+  for (const SlotRange& slot : assign->slots) {
     if (slot.first + slot.count > static_cast<int>(terms_->lanes)) return fail(Refusal::malformed, "ASSIGN names lanes that are not there");
+    if (topk ? slot.count > 1 : slot.carried) return fail(Refusal::malformed, "ASSIGN has lanes that do not fit how gradients travel");
+  }
   floor_ = std::min(floor_, header.step);  // the server's last word counts
   const auto message = std::make_shared<const Assign>(*assign);
   for (const SlotRange& slot : assign->slots)
@@ -233,7 +237,7 @@ std::optional<Work> WorkerCore::next() {
   const Assigned& first = queue_.front();
   Work work{.run_epoch = run_epoch_, .step = first.step, .slot = first.slot.slot, .range = {first.slot.first, first.slot.count},
             .epoch = first.message->epoch, .step_in_epoch = first.message->step_in_epoch, .steps = first.message->steps,
-            .loss_scale = first.message->loss_scale, .version = parameters_->version, .parameters = parameters_->bytes};
+            .loss_scale = first.message->loss_scale, .whole = first.message->whole, .carried = first.slot.carried, .version = parameters_->version, .parameters = parameters_->bytes};
   computing_ = {work.step, work.slot};
   busy_ = true;
   queue_.pop_front();

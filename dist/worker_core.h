@@ -29,6 +29,7 @@ struct Work {
   LaneRange range;
   uint32_t epoch = 0, step_in_epoch = 0, steps = 1;
   float loss_scale = 1;
+  bool whole = false, carried = false;  ///< as Assign's and SlotRange's
   uint64_t version = 0;
   std::shared_ptr<const std::vector<std::byte>> parameters;
 };

@@ -26,8 +26,9 @@ Welcome some_welcome() {
   m.heartbeat_ms = 250;
   m.lanes = 8;
   m.micro_batch = 32;
-  m.wire = Wire::f16;
-  m.mode = Mode::epoch;
+  m.wire = Wire::topk;
+  m.top_k = 3063;
+  m.mode = Mode::bsp;
   m.parameters = 306202;
   m.statistics = 448;
   m.model = some_digest(1);
@@ -45,7 +46,8 @@ Assign some_assign() {
   m.step_in_epoch = 77;
   m.steps = 2;
   m.loss_scale = 1024;
-  m.slots = {{0, 0, 4}, {9, 65534, 1}, {65535, 6, 2}};
+  m.whole = true;
+  m.slots = {{0, 0, 4}, {9, 65534, 1, true}, {65535, 6, 2}};
   return m;
 }
 
@@ -101,8 +103,9 @@ TEST_CASE("messages come back as they were", "[dist]") {
   CHECK(welcome.heartbeat_ms == 250);
   CHECK(welcome.lanes == 8);
   CHECK(welcome.micro_batch == 32);
-  CHECK(welcome.wire == Wire::f16);
-  CHECK(welcome.mode == Mode::epoch);
+  CHECK(welcome.wire == Wire::topk);
+  CHECK(welcome.top_k == 3063);
+  CHECK(welcome.mode == Mode::bsp);
   CHECK(welcome.parameters == 306202);
   CHECK(welcome.statistics == 448);
   CHECK(welcome.model == some_digest(1));
@@ -122,7 +125,10 @@ TEST_CASE("messages come back as they were", "[dist]") {
   CHECK(assign.step_in_epoch == 77);
   CHECK(assign.steps == 2);
   CHECK(assign.loss_scale == 1024);
+  CHECK(assign.whole);
   REQUIRE(assign.slots.size() == 3);
+  CHECK_FALSE(assign.slots[0].carried);
+  CHECK(assign.slots[1].carried);
   CHECK(assign.slots[1].slot == 9);
   CHECK(assign.slots[1].first == 65534);
   CHECK(assign.slots[1].count == 1);
@@ -144,8 +150,8 @@ TEST_CASE("the bytes of messages are these", "[dist]") {
   same(encode(some_hello()),
        "\x01\x03\x09\0\0\0w\xc3\xb6rker 1\x0a\0\0\0cpu avx512\x08\x07\x06\x05\x04\x03\x02\x01\x10\0\0\0"sv);
   same(encode(some_assign()),
-       "\0\0\0\0\0\x01\0\0\x03\0\0\0\x4d\0\0\0\x02\0\0\0\0\0\x80\x44\x03\0"
-       "\0\0\0\0\x04\0\x09\0\xfe\xff\x01\0\xff\xff\x06\0\x02\0"sv);
+       "\0\0\0\0\0\x01\0\0\x03\0\0\0\x4d\0\0\0\x02\0\0\0\0\0\x80\x44\x01\x03\0"
+       "\0\0\0\0\x04\0\0\x09\0\xfe\xff\x01\0\x01\xff\xff\x06\0\x02\0\0"sv);
   same(encode(Nack{Nack::Reason::not_assigned}), "\x02"sv);
   same(encode(ErrorMessage{Refusal::malformed, "no"}), "\x07\0\x02\0\0\0no"sv);
 }
@@ -171,7 +177,7 @@ TEST_CASE("the largest messages fill what their frames can carry", "[dist]") {
   CHECK(encode(welcome).size() == max_payload(FrameType::welcome));
   Assign assign = some_assign();
   assign.slots.clear();
-  for (uint16_t i = 0; i < 4096; ++i) assign.slots.push_back({i, i, 1});
+  for (uint16_t i = 0; i < 4096; ++i) assign.slots.push_back({i, i, 1, false});
   CHECK(encode(assign).size() == max_payload(FrameType::assign));
   CHECK(encode(some_heartbeat()).size() == max_payload(FrameType::heartbeat));
   CHECK(encode(Nack{}).size() == max_payload(FrameType::nack));
@@ -216,11 +222,21 @@ TEST_CASE("HELLO: names and versions out of bounds are refused", "[dist]") {
 
 TEST_CASE("WELCOME: numbers and text out of range are refused", "[dist]") {
   const std::vector<std::byte> payload = encode(some_welcome());
-  CHECK(decode<Welcome>(with_bytes(payload, 16, "\x01")));
-  CHECK_FALSE(decode<Welcome>(with_bytes(payload, 16, "\x02")));  // wire
+  CHECK_FALSE(decode<Welcome>(with_bytes(payload, 16, "\x01")));  // top_k without topk
+  CHECK_FALSE(decode<Welcome>(with_bytes(payload, 16, "\x03")));  // wire
+  CHECK_FALSE(decode<Welcome>(with_bytes(payload, 17, "\x01")));  // topk where lanes do not follow step after step
   CHECK_FALSE(decode<Welcome>(with_bytes(payload, 17, "\x04")));  // mode
   CHECK_FALSE(decode<Welcome>(with_bytes(payload, 4, std::string(4, '\0'))));
   CHECK_FALSE(decode<Welcome>(with_bytes(payload, payload.size() - 1, "\xc3")));
+  Welcome dense = some_welcome();
+  dense.top_k = 0;
+  check_not_encoded(dense, "WELCOME");
+  dense.wire = Wire::f16;
+  dense.mode = Mode::epoch;
+  CHECK(decode<Welcome>(encode(dense)));
+  Welcome sparse = some_welcome();
+  sparse.top_k = sparse.parameters + 1;
+  check_not_encoded(sparse, "WELCOME");
 }
 
 TEST_CASE("HEARTBEAT and ASSIGN: only sensible numbers", "[dist]") {
@@ -249,6 +265,8 @@ TEST_CASE("HEARTBEAT and ASSIGN: only sensible numbers", "[dist]") {
     assign.slots = slots;
     check_not_encoded(assign, "ASSIGN");
   }
+  CHECK_FALSE(decode<Assign>(with_bytes(encode(some_assign()), 24, "\x02")));  // whole
+  CHECK_FALSE(decode<Assign>(with_bytes(encode(some_assign()), 33, "\x02")));  // carried
   assign.slots = {{0, 0, 65535}, {1, 65534, 1}};
   CHECK(decode<Assign>(encode(assign)));
 }

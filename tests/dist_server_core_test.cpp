@@ -59,6 +59,113 @@ TEST_CASE("results are not wanted of another incarnation, of steps that are not 
   CHECK(bench.core.take_results().size() == 1);
 }
 
+// ---- what lanes hold back (Wire::topk)
+
+namespace {
+
+ServerOptions sparse_options() {
+  ServerOptions with = options();
+  with.terms.wire = Wire::topk;
+  with.terms.top_k = 1;
+  return with;
+}
+
+/// The lanes of the last ASSIGN that a client heard, and whether each is carried.
+std::vector<std::pair<int, bool>> last_assigned(Bench& bench, const Client& client) {
+  bench.gather();
+  std::vector<std::pair<int, bool>> lanes;
+  for (const auto& [header, payload] : bench.heard[client.id].frames) {
+    if (header.type != FrameType::assign) continue;
+    lanes.clear();
+    const auto assign = decode<Assign>(payload);
+    for (const SlotRange& slot : assign->slots) lanes.emplace_back(slot.first, slot.carried);
+  }
+  return lanes;
+}
+
+using Lanes = std::vector<std::pair<int, bool>>;
+
+}  // namespace
+
+TEST_CASE("lanes stay with whoever has what they hold back, and are dealt anew after a whole step") {
+  Bench bench(sparse_options());
+  Client first(bench, 1), second(bench, 2);
+  first.get_ready();
+  second.get_ready();
+  bench.core.begin(task(0), bench.now);
+  CHECK(last_assigned(bench, first) == Lanes{{0, false}, {2, false}});
+  CHECK(last_assigned(bench, second) == Lanes{{1, false}, {3, false}});
+  const auto step = [&](uint64_t number) {
+    for (const auto& [lane, carried] : last_assigned(bench, first)) first.result(number, static_cast<uint16_t>(lane), body(1));
+    for (const auto& [lane, carried] : last_assigned(bench, second)) second.result(number, static_cast<uint16_t>(lane), body(1));
+    REQUIRE(bench.core.take_results().size() == 1);
+  };
+  step(0);
+  Client third(bench, 3);
+  third.get_ready();
+  Task whole = task(1);
+  whole.whole = true;
+  bench.core.begin(whole, bench.now);
+  CHECK(last_assigned(bench, first) == Lanes{{0, true}, {2, true}});
+  CHECK(last_assigned(bench, second) == Lanes{{1, true}, {3, true}});
+  CHECK(third.count(FrameType::assign) == 0);
+  bench.core.disconnected(1, "lost", bench.now);
+  CHECK(last_assigned(bench, third) == Lanes{{0, false}, {2, false}});
+  CHECK(bench.core.counters().dropped == 0);
+  third.result(1, 0, body(1));
+  CHECK(bench.core.counters().dropped == 1);
+  third.result(1, 2, body(1));
+  for (const uint16_t lane : {1, 3}) second.result(1, lane, body(1));
+  const auto results = bench.core.take_results();
+  REQUIRE(results.size() == 1);
+  for (const SlotResult& slot : results[0].slots) CHECK(slot.dropped == (slot.range.first % 2 == 0));
+  bench.core.begin(task(2), bench.now);
+  for (const Client* client : {&second, &third})
+    for (const auto& [lane, carried] : last_assigned(bench, *client)) CHECK_FALSE(carried);
+  CHECK(bench.core.counters().dropped == 2);
+}
+
+TEST_CASE("a second result is no alarm where only one of the two had what the lane held back") {
+  Bench bench(sparse_options());
+  Client holder(bench, 1), other(bench, 2), third(bench, 3);
+  holder.get_ready();
+  bench.core.begin(task(0, 1), bench.now);
+  holder.result(0, 0, body(1));
+  bench.core.begin(task(1, 1), bench.now);
+  other.get_ready();
+  third.get_ready();
+  bench.pass(31000);  // the holder's lease, and silence, are over
+  CHECK(holder.refusal() == Refusal::too_slow);
+  Client again(bench, 4);
+  again.hello.instance = holder.hello.instance;
+  Client taker(bench, 5);
+  taker.get_ready();
+  CHECK(last_assigned(bench, taker) == Lanes{{0, false}});
+  taker.result(1, 0, body(1, 7));
+  CHECK(bench.core.counters().dropped == 1);
+  again.get_ready();
+  again.result(1, 0, body(1, 1));  // what it had computed before
+  CHECK(again.count(FrameType::nack) == 1);
+  CHECK(bench.core.counters().alarms == 0);
+  taker.result(1, 0, body(1, 2));
+  CHECK(taker.refusal() == Refusal::conflict);
+}
+
+TEST_CASE("a result that cannot be read is refused, and its lane given to another") {
+  Bench bench;
+  Task readable = task(0);
+  readable.well_formed = [](Bytes bytes) { return bytes[0] == std::byte{1}; };
+  bench.core.begin(readable, bench.now);
+  Client client(bench, 1);
+  client.get_ready();
+  client.result(0, 0, body(4, 2));
+  CHECK(client.refusal() == Refusal::malformed);
+  Client other(bench, 2);
+  other.get_ready();
+  other.result(0, 0, body(4));
+  CHECK(bench.core.take_results().size() == 1);
+}
+
 // ---- leases
 
 TEST_CASE("a worker without progress loses its lanes, and gets new ones when it is back") {

@@ -36,12 +36,13 @@ TEST_CASE("trainings survive what a network and processes do") {
     }
   WARN(totals.seeds << " seeds, " << totals.time / 3600000 << " h of virtual time: " << totals.steps << " steps, " << totals.faults << " faults, " << totals.incarnations
                     << " servers, " << totals.lapsed << " leases lapsed, " << totals.speculated << " slots doubled, " << totals.reassigned << " reassigned, "
-                    << totals.duplicates << " duplicates, " << totals.nacked << " results not wanted, " << totals.refused << " refusals");
+                    << totals.duplicates << " duplicates, " << totals.nacked << " results not wanted, " << totals.dropped << " lanes dropped, " << totals.refused << " refusals");
   if (runs < 1000) return;
   // Else the faults do not strike what they are meant for.
   CHECK(totals.lapsed > runs / 50);
   CHECK(totals.speculated > runs / 10);
   CHECK(totals.nacked > runs / 20);
+  CHECK(totals.dropped > runs / 20);
   CHECK(totals.incarnations > runs + runs / 2);
 }
 

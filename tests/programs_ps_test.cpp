@@ -296,7 +296,10 @@ TEST_CASE("ps: what people get wrong on the command line", "[programs]") {
                {listening({"--token-file", "readable"}), 2, "chmod 600 readable"},
                {listening({"--token-file", "token", "--mode", "bulk"}), 2, "--mode: got \"bulk\""},
                {listening({"--token-file", "token", "--mode", "ssp"}), 2, "--mode: got \"ssp\""},
-               {listening({"--token-file", "token", "--wire", "f64"}), 2, "--wire"},
+               {listening({"--token-file", "token", "--wire", "f64"}), 2, "--wire: got \"f64\""},
+               {listening({"--token-file", "token", "--wire", "topk:0"}), 2, "topk:0\", wanted a FRACTION"},
+               {listening({"--token-file", "token", "--wire", "topk:0.1x"}), 2, "topk:0.1x"},
+               {listening({"--token-file", "token", "--wire", "topk:0.1", "--mode", "asp"}), 2, "--wire topk is for --mode bsp"},
                {listening({"--token-file", "token", "--workers", "0"}), 2, "--workers"},
                {{"ps_worker", "--token-file", "token"}, 2, "--server"},
                {{"ps_worker", "--server", ":7070", "--token-file", "token"}, 2, "wanted HOST:PORT"},
@@ -322,6 +325,57 @@ TEST_CASE("ps: modes asp, ssp and epoch take each step once; epoch's bytes do no
     if (digest.empty()) digest = cast.bench.last_digest(out);
     CHECK(cast.bench.last_digest(out) == digest);
   }
+}
+
+TEST_CASE("ps: topk gives the same bytes for any number of workers, and after the server was killed or stopped", "[programs]") {
+  Cast cast;
+  std::string digest;
+  for (const int count : {1, 3}) {
+    const std::string out = "calm" + std::to_string(count);
+    Process& server = cast.serve(out, {"--wire", "topk:0.05", "--workers", std::to_string(count), "--epochs", "20"});
+    std::vector<std::unique_ptr<Process>> workers;
+    for (int i = 0; i < count; ++i) workers.push_back(cast.work());
+    check_end(server, 0, "epoch  20/20");
+    for (const auto& worker : workers) check_end(*worker, 0, "the training is complete; ");
+    CHECK(cast.check_ledger(out, 20 * kStepsAnEpoch) == 1);
+    CHECK(read_file(cast.bench / out / "ledger.jsonl").find("dropped") == std::string::npos);
+    if (digest.empty()) digest = cast.bench.last_digest(out);
+    CHECK(cast.bench.last_digest(out) == digest);
+  }
+  CHECK(digest != cast.alone(20));
+  const Args more{"--wire", "topk:0.05", "--workers", "2", "--epochs", "20", "--resume", "auto"};
+  Process& first = cast.serve("run", more);
+  const auto one = cast.work(), two = cast.work();
+  cast.until_steps(first, "run", 25);
+  first.send(SIGKILL);
+  first.wait();
+  Process& second = cast.serve("run", more);
+  cast.until_steps(second, "run", 65);
+  second.send(SIGTERM);
+  const Outcome stopped = second.wait();
+  CHECK(stopped.code == 143);
+  CHECK_THAT(stopped.err, HasText("stopped by signal 15 in epoch "));
+  for (const auto& worker : {one.get(), two.get()}) check_end(*worker, 0, "the server stops; ");
+  Process& third = cast.serve("run", more);
+  const auto three = cast.work(), four = cast.work();
+  check_end(third, 0, "resumed from ");
+  CHECK(cast.bench.last_digest("run") == digest);
+  CHECK(cast.check_ledger("run", 20 * kStepsAnEpoch) == 3);
+}
+
+TEST_CASE("ps: topk goes on without what a killed worker held back, and says so", "[programs]") {
+  Cast cast;
+  Process& server = cast.serve("run", {"--wire", "topk:0.05", "--workers", "2", "--epochs", "40"});
+  const auto killed = cast.work(), stays = cast.work();
+  size_t dropped = 0;
+  cast.until_steps(server, "run", 5);
+  killed->send(SIGKILL);
+  check_end(server, 0, "lost: worker ");
+  check_end(*stays, 0, "the training is complete; ");
+  for (const std::string& line : lines_of(read_file(cast.bench / "run/ledger.jsonl"))) dropped += nlohmann::json::parse(line).value("dropped", nlohmann::json::array()).size();
+  CHECK(dropped <= 2);  // its lanes, once; none where it was killed after a whole step
+  CHECK((dropped > 0) == (server.err().find("dropped: worker ") != std::string::npos));
+  CHECK(cast.check_ledger("run", 40 * kStepsAnEpoch) == 1);
 }
 
 TEST_CASE("ps: a full disk does not stop the training, and is told", "[programs]") {

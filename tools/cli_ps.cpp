@@ -46,6 +46,23 @@ void parse_mode(const std::string& text, PsOptions& options) {
   if (*mode == dist::Mode::ssp ? !number : name.size() != text.size()) throw ConfigError(wanted);
 }
 
+/// "f32", "f16", "topk:FRACTION"
+void parse_wire(const std::string& text, PsOptions& options) {
+  constexpr std::string_view kTopK = "topk:";
+  if (!text.starts_with(kTopK)) {
+    if (text != "f32" && text != "f16") throw ConfigError("--wire: got \"" + text + "\", wanted f32, f16 or topk:FRACTION, as topk:0.01");
+    options.wire = text == "f16" ? dist::Wire::f16 : dist::Wire::f32;
+    return;
+  }
+  options.wire = dist::Wire::topk;
+  const std::string_view number = std::string_view(text).substr(kTopK.size());
+  const auto [stop, error] = std::from_chars(number.data(), number.data() + number.size(), options.top_k);
+  if (error != std::errc{} || stop != number.data() + number.size() || !(options.top_k > 0 && options.top_k <= 0.5))
+    throw ConfigError("--wire: got \"" + text + "\", wanted a FRACTION over 0 and at most 0.5: beyond, f32 is smaller");
+  if (options.mode != dist::Mode::bsp)
+    throw ConfigError("--wire topk is for --mode bsp: in " + std::string(dist::name_of(options.mode)) + " lanes do not follow step after step");
+}
+
 std::string host_and_process() {
   char host[64] = "worker";
   gethostname(host, sizeof host - 1);
@@ -67,7 +84,7 @@ ServerCommand parse_server(std::span<const char* const> argv) {
   security.add(app);
   app.add_option("--workers", args.ps.workers, "Starts when so many are ready, and goes on with fewer")->check(CLI::Range(1, 1024))->capture_default_str();
   app.add_option("--mode", mode, "bsp: exact; asp, ssp:K: each result as it comes; epoch: one update an epoch")->capture_default_str();
-  app.add_option("--wire", wire, "Gradients as f32 or f16")->capture_default_str();
+  app.add_option("--wire", wire, "Gradients as f32, f16, or of each lane the largest ones: topk:FRACTION")->capture_default_str();
   app.add_option("--metrics", metrics, "Serve Prometheus text at /metrics and a page of the workers at /")->type_name("HOST:PORT");
   app.add_option("--resume", resume, "Go on with a run; alone or `auto`: the one in --out, or the newest that fits")->type_name("[RUN|auto]");
   app.add_option("--init-from", args.train.init_from, "Start from these weights")->type_name("FILE");
@@ -86,7 +103,7 @@ ServerCommand parse_server(std::span<const char* const> argv) {
   if (app.count("--resume") > 0) args.train.resume = resume;
   if (!max_time.empty()) args.train.max_seconds = parse_duration(max_time, "--max-time");
   parse_mode(mode, args.ps);
-  args.ps.wire = choice<dist::Wire, 2>(wire, "--wire", {"f32", "f16"});
+  parse_wire(wire, args.ps);
   args.ps.listen = dist::parse_address(listen, "--listen");
   if (!metrics.empty()) args.metrics = dist::parse_address(metrics, "--metrics");
   args.ps.security = security.result();

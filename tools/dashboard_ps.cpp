@@ -107,6 +107,7 @@ std::string prometheus_text(const PsStatus& status) {
   single("lapsed_total", "counter", "Leases that ran out.", c.lapsed);
   single("reassigned_total", "counter", "Slots given to another worker.", c.reassigned);
   single("speculated_total", "counter", "Slots given to a second worker.", c.speculated);
+  single("dropped_total", "counter", "Lanes that went on without what they had held back (--wire topk).", c.dropped);
   single("gradient_bytes_total", "counter", "Payload of results.", c.gradient_bytes);
   single("parameter_bytes_total", "counter", "Payload of parameters.", c.parameter_bytes);
   family("bytes_total", "counter", "Bytes by direction and layer: frames, and what TCP carries of them with TLS.");

@@ -27,9 +27,36 @@ void for_reports(const BodyLayout& layout, dist::LaneRange range, int64_t steps,
   }
 }
 
+/// A body of the bytes of a gradient and the numbers of reports.
+std::shared_ptr<std::vector<std::byte>> join(dist::Bytes gradient, std::span<const NodeReport> reports) {
+  size_t size = gradient.size();
+  for (const NodeReport& report : reports) size += report.numbers.size() * sizeof(float);
+  auto body = std::make_shared<std::vector<std::byte>>();
+  body->reserve(size);
+  body->insert(body->end(), gradient.begin(), gradient.end());
+  for (const NodeReport& report : reports) {
+    const dist::Bytes numbers = std::as_bytes(std::span(report.numbers));
+    body->insert(body->end(), numbers.begin(), numbers.end());
+  }
+  return body;
+}
+
+dist::SparseEntry entry_at(dist::Bytes body, size_t i) {
+  dist::SparseEntry entry;
+  std::memcpy(&entry, body.data() + i * sizeof entry, sizeof entry);
+  return entry;
+}
+
 }  // namespace
 
+BodyLayout BodyLayout::whole() const {
+  BodyLayout layout = *this;
+  layout.wire = dist::Wire::f32;
+  return layout;
+}
+
 uint64_t BodyLayout::gradient_bytes() const {
+  if (wire == dist::Wire::topk) return static_cast<uint64_t>(top_k) * sizeof(dist::SparseEntry);
   return static_cast<uint64_t>(parameters) * (wire == dist::Wire::f16 ? 2 : 4);
 }
 
@@ -46,31 +73,41 @@ uint64_t BodyLayout::bytes(dist::LaneRange range, int64_t steps, int64_t picture
 
 std::shared_ptr<std::vector<std::byte>> encode_body(const BodyLayout& layout, std::span<const float> gradient,
                                                     std::span<const NodeReport> reports) {
-  size_t size = layout.gradient_bytes();
-  for (const NodeReport& report : reports) size += report.numbers.size() * sizeof(float);
-  auto body = std::make_shared<std::vector<std::byte>>();
-  body->reserve(size);
-  const auto append = [&](const void* data, size_t bytes) {
-    const auto* first = static_cast<const std::byte*>(data);
-    body->insert(body->end(), first, first + bytes);
-  };
-  if (layout.wire == dist::Wire::f16) {
-    std::vector<Half> halves(gradient.size());
-    std::ranges::transform(gradient, halves.begin(), [](float x) { return Half(x); });
-    append(halves.data(), halves.size() * sizeof(Half));
-  } else {
-    append(gradient.data(), gradient.size_bytes());
+  if (layout.wire != dist::Wire::f16) return join(std::as_bytes(gradient), reports);
+  std::vector<Half> halves(gradient.size());
+  std::ranges::transform(gradient, halves.begin(), [](float x) { return Half(x); });
+  return join(std::as_bytes(std::span(halves)), reports);
+}
+
+std::shared_ptr<std::vector<std::byte>> encode_body(std::span<const dist::SparseEntry> gradient, std::span<const NodeReport> reports) {
+  return join(std::as_bytes(gradient), reports);
+}
+
+bool well_formed(const BodyLayout& layout, dist::Bytes body) {
+  if (layout.wire != dist::Wire::topk) return true;
+  int64_t before = -1;
+  for (int64_t i = 0; i < layout.top_k; ++i) {
+    const int64_t index = entry_at(body, static_cast<size_t>(i)).index;
+    if (index <= before || index >= layout.parameters) return false;
+    before = index;
   }
-  for (const NodeReport& report : reports) append(report.numbers.data(), report.numbers.size() * sizeof(float));
-  return body;
+  return true;
 }
 
 DecodedBody decode_body(const BodyLayout& layout, std::span<std::byte> body, dist::LaneRange range, int64_t steps, int64_t pictures) {
   if (body.size() != layout.bytes(range, steps, pictures))
     throw DataError("a result of " + std::to_string(body.size()) + " bytes, wanted " + std::to_string(layout.bytes(range, steps, pictures)));
+  if (!well_formed(layout, body)) throw DataError("a result whose entries are not in order");
   DecodedBody decoded;
   const auto length = static_cast<size_t>(layout.parameters);
-  if (layout.wire == dist::Wire::f16) {
+  if (layout.wire == dist::Wire::topk) {
+    decoded.converted.resize(length);
+    for (size_t i = 0; i < static_cast<size_t>(layout.top_k); ++i) {
+      const dist::SparseEntry entry = entry_at(body, i);
+      decoded.converted[entry.index] = entry.value;
+    }
+    decoded.gradient = decoded.converted.data();
+  } else if (layout.wire == dist::Wire::f16) {
     std::vector<Half> halves(length);
     std::memcpy(halves.data(), body.data(), length * sizeof(Half));
     decoded.converted.resize(length);

@@ -7,6 +7,7 @@
 
 #include "dist/lane_tree.h"
 #include "dist/messages.h"
+#include "dist/residuals.h"
 #include "tools/lane_engine.h"
 
 /// What a worker's result holds: a gradient as dist/messages.h's Wire says, then the f32 numbers of NodeReports: one for the
@@ -19,7 +20,10 @@ struct BodyLayout {
   int64_t statistics = 0;  ///< floats of BatchNorm statistics a lane
   int micro_batch = 0, lanes = 0;
   dist::Wire wire = dist::Wire::f32;
+  int64_t top_k = 0;  ///< entries of a gradient, with Wire::topk
 
+  /// That of a step whose gradients come whole.
+  BodyLayout whole() const;
   uint64_t gradient_bytes() const;
   /// Numbers of the report of `range` in a step of `pictures`.
   int64_t numbers(dist::LaneRange range, int64_t pictures) const;
@@ -27,16 +31,22 @@ struct BodyLayout {
   uint64_t bytes(dist::LaneRange range, int64_t steps, int64_t pictures) const;
 };
 
+/// Whether bytes of the right length are a body of this layout: with Wire::topk, whose indices grow and stay below P.
+bool well_formed(const BodyLayout& layout, dist::Bytes body);
+
 /// `gradient` P floats; the numbers of `reports` follow in order.
 std::shared_ptr<std::vector<std::byte>> encode_body(const BodyLayout& layout, std::span<const float> gradient,
                                                     std::span<const NodeReport> reports);
+/// The same with Wire::topk, `gradient` top_k entries.
+std::shared_ptr<std::vector<std::byte>> encode_body(std::span<const dist::SparseEntry> gradient, std::span<const NodeReport> reports);
 
 struct DecodedBody {
-  float* gradient = nullptr;  ///< P floats: in the body itself, or in `converted`; scratch for the sum of nodes
+  float* gradient = nullptr;  ///< P floats: in the body itself, or in `converted`: f16, topk; scratch for the sum of nodes
   std::vector<float> converted;
   std::vector<NodeReport> reports;  ///< lanes are counted through all steps: lane l of step s is s * lanes + l
 };
-/// Reads what encode_body wrote for `range` over `steps` steps. Throws DataError when the length is wrong.
+/// Reads what encode_body wrote for `range` over `steps` steps. Throws DataError when the length is wrong
+/// or the body not well-formed.
 DecodedBody decode_body(const BodyLayout& layout, std::span<std::byte> body, dist::LaneRange range, int64_t steps, int64_t pictures);
 
 }  // namespace tern

@@ -50,6 +50,10 @@ class LaneEngine {
 
   /// No step is under way: those that were taken are the first ones of the epoch, as a checkpoint wants it.
   virtual bool settled() const { return true; }
+
+  /// Whether a run can go on from the step that was taken last as if it had never stopped. Where not, it goes on from the
+  /// checkpoint before.
+  virtual bool resumable() const { return true; }
 };
 
 }  // namespace tern

@@ -30,7 +30,9 @@ void Ledger::add(uint64_t run_epoch, uint64_t step, std::span<const dist::SlotRe
                  const dist::Digest& parameters) {
   nlohmann::ordered_json lanes = nlohmann::ordered_json::array();
   for (const dist::SlotResult& slot : slots) lanes.push_back({slot.range.first, slot.range.count, slot.worker, dist::hex(slot.digest)});
-  const nlohmann::ordered_json line = {{"run_epoch", run_epoch}, {"step", step}, {"lanes", lanes}, {"gradient", dist::hex(gradient)}, {"parameters", dist::hex(parameters)}};
+  nlohmann::ordered_json line = {{"run_epoch", run_epoch}, {"step", step}, {"lanes", lanes}, {"gradient", dist::hex(gradient)}, {"parameters", dist::hex(parameters)}};
+  for (const dist::SlotResult& slot : slots)
+    if (slot.dropped) line["dropped"].push_back(slot.range.first);
   waiting_ += line.dump() + "\n";
   write();
 }

@@ -18,7 +18,8 @@ class Ledger {
   Ledger(const Ledger&) = delete;
   Ledger& operator=(const Ledger&) = delete;
 
-  /// {"run_epoch":1,"step":7,"lanes":[[first,count,worker,"digest"],...],"gradient":"...","parameters":"..."}
+  /// {"run_epoch":1,"step":7,"lanes":[[first,count,worker,"digest"],...],"gradient":"...","parameters":"..."};
+  /// and "dropped":[lane,...] where lanes went on without what they had held back (Wire::topk).
   void add(uint64_t run_epoch, uint64_t step, std::span<const dist::SlotResult> slots, const dist::Digest& gradient,
            const dist::Digest& parameters);
 

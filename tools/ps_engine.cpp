@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <numeric>
 #include <thread>
 #include <utility>
@@ -18,6 +19,12 @@ std::shared_ptr<const std::vector<std::byte>> bytes_of(const Tensor& tensor) {
   auto bytes = std::make_shared<std::vector<std::byte>>(tensor.bytes());
   tensor.read_bytes(bytes->data());
   return bytes;
+}
+
+/// A fraction of the parameters, rounded up but for what is the fraction's own rounding; at least one.
+int64_t entries_of(double fraction, int64_t parameters) {
+  const auto count = static_cast<int64_t>(std::ceil(fraction * static_cast<double>(parameters) - 1e-6));
+  return std::clamp<int64_t>(count, 1, parameters);
 }
 
 }  // namespace
@@ -44,6 +51,7 @@ PsEngine::~PsEngine() = default;
 void PsEngine::open(LanePass& pass, const data::RunData& data, const std::filesystem::path& folder) {
   const std::vector<int64_t> sizes = pass.statistics_sizes();
   layout_ = {pass.store().size(), std::accumulate(sizes.begin(), sizes.end(), int64_t{0}), config_.train.micro_batch, config_.train.lanes, options_.wire};
+  if (options_.wire == dist::Wire::topk) layout_.top_k = entries_of(options_.top_k, layout_.parameters);
   const int64_t batch = int64_t{config_.train.micro_batch} * config_.train.lanes;
   const int64_t size = data.train->size();
   steps_an_epoch_ = config_.data.drop_last ? size / batch : (size + batch - 1) / batch;
@@ -59,7 +67,7 @@ void PsEngine::open(LanePass& pass, const data::RunData& data, const std::filesy
   server.one_device_class = dist::is_exact(options_.mode);
   server.terms = {.worker = 0, .heartbeat_ms = 1000, .lanes = static_cast<uint32_t>(config_.train.lanes),
                   .micro_batch = static_cast<uint32_t>(config_.train.micro_batch), .wire = options_.wire, .mode = options_.mode,
-                  .parameters = static_cast<uint64_t>(layout_.parameters), .statistics = static_cast<uint64_t>(layout_.statistics),
+                  .parameters = static_cast<uint64_t>(layout_.parameters), .top_k = static_cast<uint64_t>(layout_.top_k), .statistics = static_cast<uint64_t>(layout_.statistics),
                   .model = model_digest(pass.store()), .data = data_digest(*data.train), .config = config_json(config_)};
   server_ = std::make_unique<dist::Server>(server, options_.listen, options_.security, options_.limits, [this](const dist::ServerEvent& event) {
     const std::lock_guard lock(events_mutex_);
@@ -122,7 +130,10 @@ void PsEngine::begin(const data::Batch& batch, int64_t step, const Tensor& loss_
   task.lanes = static_cast<int>(std::min<int64_t>(layout_.lanes, Lanes{pictures, layout_.micro_batch}.count()));
   task.whole_slots = dist::is_exact(options_.mode) ? 0 : 1;
   task.loss_scale = loss_scale.defined() ? static_cast<float>(loss_scale.item()) : 1;
-  task.result_bytes = [layout = layout_, steps = task.steps, pictures](dist::LaneRange range) { return layout.bytes(range, steps, pictures); };
+  task.whole = is_whole(step);
+  const BodyLayout layout = layout_of(task);
+  task.well_formed = [layout](dist::Bytes body) { return well_formed(layout, body); };
+  task.result_bytes = [layout, steps = task.steps, pictures](dist::LaneRange range) { return layout.bytes(range, steps, pictures); };
   server_->begin(std::move(task));
 }
 
@@ -181,7 +192,7 @@ LaneResults PsEngine::take(const dist::TaskResult& result, const Tensor& gradien
   std::vector<dist::LaneRange> ranges;
   std::vector<float*> values;
   for (const dist::SlotResult& slot : result.slots) {
-    bodies.push_back(decode_body(layout_, *slot.body, slot.range, task.steps, pictures));
+    bodies.push_back(decode_body(layout_of(task), *slot.body, slot.range, task.steps, pictures));
     ranges.push_back(slot.range);
     for (NodeReport& report : bodies.back().reports) results.nodes.push_back(std::move(report));
   }
@@ -194,7 +205,18 @@ LaneResults PsEngine::take(const dist::TaskResult& result, const Tensor& gradien
   return results;
 }
 
+/// Wire topk: whether lanes send all that they have in a step. So they do before a checkpoint, which then needs nothing
+/// of what workers keep, and before a step in which lanes are missing, which could send nothing.
+bool PsEngine::is_whole(int64_t step) const {
+  if (options_.wire != dist::Wire::topk) return false;
+  const auto& every = config_.checkpoint.every_steps;
+  const auto before_checkpoint = [&](int64_t s) { return (s + 1) % steps_an_epoch_ == 0 || (every && (s + 1) % *every == 0); };
+  const bool ragged_next = (step + 2) % steps_an_epoch_ == 0 && pictures_of(steps_an_epoch_ - 1) < pictures_of(0);
+  return before_checkpoint(step) || ragged_next;
+}
+
 void PsEngine::updated(LanePass& pass) {
+  held_back_ = options_.wire == dist::Wire::topk && !taken_->task.whole;
   const auto parameters = bytes_of(pass.store().master);
   ++version_;
   server_->publish(version_, parameters);

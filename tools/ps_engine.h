@@ -23,6 +23,7 @@ struct PsOptions {
   dist::Mode mode = dist::Mode::bsp;
   int staleness = 0;  ///< ssp: steps that the fastest may be ahead of the slowest
   dist::Wire wire = dist::Wire::f32;
+  double top_k = 0;   ///< topk: the part of a gradient's entries that a lane sends
   dist::TransportLimits limits;
 };
 
@@ -50,6 +51,7 @@ class PsEngine final : public LaneEngine {
   std::optional<LaneResults> run(LanePass& pass, const data::Batch& batch, const Tensor& loss_scale, const Tensor& gradient) override;
   void updated(LanePass& pass) override;
   bool settled() const override { return under_way_.empty(); }
+  bool resumable() const override { return !held_back_; }
   /// Sends the workers home; what it moved is told.
   void close(dist::Drain::Reason reason);
 
@@ -61,6 +63,8 @@ class PsEngine final : public LaneEngine {
   int64_t pictures_of(int64_t step_in_epoch) const;
   void begin(const data::Batch& batch, int64_t step, const Tensor& loss_scale);
   bool may_begin(int64_t epoch, int64_t first) const;
+  bool is_whole(int64_t step) const;
+  BodyLayout layout_of(const dist::Task& task) const { return task.whole ? layout_.whole() : layout_; }
   bool wait_for_workers(int wanted);
   std::optional<dist::TaskResult> wait_for_result();
   void note_device_class();
@@ -77,6 +81,7 @@ class PsEngine final : public LaneEngine {
   ServerState state_;
   std::optional<Ledger> ledger_;
   bool behind_ = false;  // the ledger's lines wait for a disk with room
+  bool held_back_ = false;  // lanes have not sent all of their gradients
   std::optional<dist::TaskResult> taken_;  // whose update is being made
   dist::Digest gradient_digest_ = {};
   std::atomic<uint64_t> version_ = 0;

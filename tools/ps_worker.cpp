@@ -50,7 +50,8 @@ class Calculator {
         reader_(data_.train, {.micro_batch = config.train.micro_batch, .lanes = config.train.lanes, .seed = config.run.seed,
                               .drop_last = config.data.drop_last, .augment = data::augment_steps(config.data)}),
         runner_(context_, pass_, {.fold = args.fold, .plan = args.plan}),
-        layout_{pass_.store().size(), static_cast<int64_t>(terms.statistics), config.train.micro_batch, config.train.lanes, terms.wire} {}
+        layout_{pass_.store().size(), static_cast<int64_t>(terms.statistics), config.train.micro_batch, config.train.lanes, terms.wire,
+                static_cast<int64_t>(terms.top_k)} {}
 
   dist::Digest model() const { return model_digest(pass_.store()); }
   dist::Digest data() const { return data_digest(*data_.train); }
@@ -60,6 +61,7 @@ class Calculator {
     load(work);
     if (work.steps == 1) {
       const NodeReport report = node(work.step_in_epoch, work.range, reader_.pictures(work.step_in_epoch), work.loss_scale);
+      if (layout_.wire == dist::Wire::topk) return held_back(work, report);
       return encode_body(layout_, gradient(), std::span(&report, 1));
     }
     return compute_epoch(work, wanted);
@@ -88,6 +90,13 @@ class Calculator {
     if (context_.device().kind == Device::Kind::cpu) return {runner_.gradient().data<float>(), static_cast<size_t>(layout_.parameters)};
     host_gradient_ = runner_.gradient().to_vector<float>();
     return host_gradient_;
+  }
+
+  /// Wire topk: the largest entries of the lane's gradient, or all of it.
+  std::shared_ptr<std::vector<std::byte>> held_back(const dist::Work& work, const NodeReport& report) {
+    const dist::LaneStep at{work.run_epoch, work.step, work.range.first, work.carried, work.loss_scale};
+    if (work.whole) return encode_body(layout_.whole(), residuals_.send_all(at, gradient()), std::span(&report, 1));
+    return encode_body(residuals_.send_largest(at, gradient(), static_cast<size_t>(layout_.top_k)), std::span(&report, 1));
   }
 
   /// Mode epoch: each lane's gradients are added step after step, then the lanes in the tree, so that it does not matter
@@ -129,6 +138,7 @@ class Calculator {
   data::Batch batch_;
   std::vector<uint8_t> scratch_;
   std::vector<float> host_gradient_;
+  dist::Residuals residuals_;
 };
 
 /// One worker: a connection and, once the server has said what it trains, a calculator.

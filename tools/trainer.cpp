@@ -180,7 +180,7 @@ TrainerResult Trainer::run() {
     if (result.evaluation) folder_->write_evaluation(*result.evaluation, "test");
     folder_->write_summary(s);
   }
-  if (checkpoints_ && saved_at_ != position_.steps)
+  if (checkpoints_ && saved_at_ != position_.steps && resumable())
     throw Error(folder_->path().string() + ": the last checkpoint could not be saved; the one before is still there");
   return result;
 }
@@ -414,9 +414,10 @@ bool Trainer::interrupted(TrainerResult& result) {
   if (position_.epoch >= config_.train.epochs) return false;  // done: nothing is interrupted
   result.signal = signal;
   result.summary.stopped_by = result.signal ? format("signal %d", result.signal) : "--max-time";
-  if (saved_at_ != position_.steps) save(false);
-  say(format("stopped by %s in epoch %lld after step %lld; --resume goes on from here", result.summary.stopped_by.c_str(),
-             static_cast<long long>(position_.epoch + 1), static_cast<long long>(position_.step_in_epoch)));
+  if (saved_at_ != position_.steps && resumable()) save(false);
+  say(format("stopped by %s in epoch %lld after step %lld; --resume goes on from %s", result.summary.stopped_by.c_str(),
+             static_cast<long long>(position_.epoch + 1), static_cast<long long>(position_.step_in_epoch),
+             resumable() ? "here" : "the last checkpoint"));
   return true;
 }
 

@@ -63,6 +63,7 @@ class Trainer {
   void handle_nonfinite(const StepOutcome& outcome);
   [[noreturn]] void diverge(const std::string& what);
   void save(bool best);
+  bool resumable() const { return !options_.engine || options_.engine->resumable(); }
   void load_plans();
   void save_plans();
   StopRequest stop_request();

@@ -55,6 +55,35 @@ std::string check_digests(const Ledger& ledger, const Ledger& calm) {
   return "";
 }
 
+/// Wire::topk, after lanes were dropped: whether the lines follow from each other and from what they say was dropped.
+/// Returns the line that does not. `reached`: parameters with which the next incarnation may start, by updates.
+const Line* follow(const Toy& toy, const std::vector<const Line*>& lines, Floats values, std::map<int64_t, std::vector<Floats>>& reached) {
+  Residuals residuals;
+  for (const Line* line : lines) {
+    std::set<int> dropped;
+    for (const Line::Slot& slot : line->slots)
+      if (slot.dropped) dropped.insert(slot.range.first);
+    const Floats gradient = toy.step(line->step, values, residuals, dropped);
+    toy.update(values, gradient);
+    if (digest_of(gradient) != line->gradient || digest_of(values) != line->parameters) return line;
+    reached[line->step + 1].push_back(values);
+  }
+  return nullptr;
+}
+
+std::string check_dropped(const Toy& toy, const std::map<uint64_t, std::vector<const Line*>>& incarnations) {
+  std::map<int64_t, std::vector<Floats>> reached{{0, {toy.initial()}}};
+  for (const auto& [run_epoch, lines] : incarnations) {
+    const Line* fault = lines.front();
+    for (const Floats& start : std::vector(reached[fault->step])) {
+      fault = follow(toy, lines, start, reached);
+      if (!fault) break;
+    }
+    if (fault) return name_of(*fault) + " does not follow from the lines before and the lanes that were dropped";
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string check_ledger(const Toy& toy, const Ledger& ledger, const Ledger& calm, int64_t staleness) {
@@ -78,6 +107,8 @@ std::string check_ledger(const Toy& toy, const Ledger& ledger, const Ledger& cal
   for (const Line* line : incarnations.rbegin()->second) last.insert(line->step);
   if (*last.rbegin() != toy.tasks - 1 || *last.rbegin() - *last.begin() + 1 != static_cast<int64_t>(last.size()))
     return "the last incarnation left out steps";
+  const bool dropped = std::ranges::any_of(ledger, [](const Line& line) { return std::ranges::any_of(line.slots, &Line::Slot::dropped); });
+  if (dropped) return toy.top_k > 0 ? check_dropped(toy, incarnations) : "what lanes held back was dropped where they hold back nothing";
   return toy.exact() ? check_digests(ledger, calm) : "";
 }
 

@@ -53,11 +53,17 @@ Plan draw_plan(uint64_t seed) {
     if (draw.chance(likely)) plan.faults.insert(static_cast<Fault>(i));
   plan.fault_every = draw.magnitude(100, 2000);
   plan.faults_end = plan.faults.empty() ? 0 : draw.magnitude(1000, 40000);
+  plan.toy.whole_every = plan.checkpoint_every;
+  if (plan.toy.mode == Mode::bsp && draw.chance(0.3)) {
+    plan.toy.parameters = static_cast<int>(draw.between(2, 9));
+    plan.toy.top_k = static_cast<int>(draw.between(1, plan.toy.parameters / 2));
+  }
   return plan;
 }
 
 std::string describe(const Plan& plan) {
-  std::string text = std::string(name_of(plan.toy.mode)) + ", " + std::to_string(plan.toy.tasks) + " tasks of " +
+  const std::string wire = plan.toy.top_k > 0 ? ", the largest " + std::to_string(plan.toy.top_k) + " of " + std::to_string(plan.toy.parameters) + " entries" : "";
+  std::string text = std::string(name_of(plan.toy.mode)) + wire + ", " + std::to_string(plan.toy.tasks) + " tasks of " +
                      std::to_string(plan.toy.lanes) + " lanes, " + std::to_string(plan.workers) + " workers, lane " +
                      std::to_string(plan.lane_ms) + " ms, latency " + std::to_string(plan.network.latency_low) + " to " +
                      std::to_string(plan.network.latency_high) + " ms, lease " + std::to_string(plan.lease) +

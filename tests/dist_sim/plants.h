@@ -22,11 +22,16 @@ enum class Plant {
   staleness_ignored,      ///< ssp without its bound
   hung_counts_as_ready,   ///< a worker's heartbeats say so when its thread hangs in what is void
   leaver_forgotten,       ///< who leaves is not told that another did what it owed
+  residual_twice,         ///< what a lane held back is added again when the step is computed again
+  holder_ignored,         ///< a worker is told to add what another has
+  whole_forgotten,        ///< something is due after a step in which nothing was held back
+  drop_untold,            ///< a lane goes on without what it had held back, and the ledger does not say so
 };
-inline constexpr std::array<std::string_view, 15> kPlants{
+inline constexpr std::array<std::string_view, 19> kPlants{
     "none",           "second_result_counted", "run_epoch_ignored", "owner_ignored", "late_to_next_step",
     "digest_ignored", "checksum_ignored",      "no_reassignment",   "no_lease",      "arrival_order",
-    "checkpoint_not_kept", "wrong_parameters", "staleness_ignored", "hung_counts_as_ready", "leaver_forgotten"};
+    "checkpoint_not_kept", "wrong_parameters", "staleness_ignored", "hung_counts_as_ready", "leaver_forgotten",
+    "residual_twice", "holder_ignored",        "whole_forgotten",   "drop_untold"};
 
 /// Set once, by the program that shows a planted bug.
 inline Plant the_plant = Plant::none;

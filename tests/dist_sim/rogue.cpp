@@ -105,7 +105,7 @@ void Rogue::linger() {
 void Rogue::on_assign(const FrameHeader& header, const Assign& assign) {
   assigned_ = {header.step, world_.draw().pick(assign.slots)};
   const SlotRange slot = assigned_->second;
-  std::vector<std::byte> body = noise(world_.plan().toy.body_bytes({slot.first, slot.count}));
+  std::vector<std::byte> body = noise(world_.plan().toy.body_bytes(static_cast<int64_t>(header.step), {slot.first, slot.count}));
   FrameHeader result{.run_epoch = run_epoch_, .step = header.step, .slot = slot.slot};
   Digest digest = dist::digest_of(body);
   switch (kind_) {
@@ -135,7 +135,7 @@ void Rogue::fuzz() {
 void Rogue::forge() {
   if (!assigned_ || world_.server().run_epoch() != run_epoch_ || !world_.server().lapsed(worker_)) return;
   const SlotRange slot = assigned_->second;
-  const std::vector<std::byte> body = noise(world_.plan().toy.body_bytes({slot.first, slot.count}));
+  const std::vector<std::byte> body = noise(world_.plan().toy.body_bytes(static_cast<int64_t>(assigned_->first), {slot.first, slot.count}));
   world_.trace("a rogue forges a result for step " + std::to_string(assigned_->first));
   world_.expect_alarm();
   const FrameHeader header{.run_epoch = run_epoch_, .step = assigned_->first, .seq = seq_, .worker = worker_, .slot = slot.slot};

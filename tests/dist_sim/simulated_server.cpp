@@ -21,7 +21,9 @@ Welcome SimServer::terms() const {
   terms.lanes = static_cast<uint32_t>(plan.toy.lanes);
   terms.micro_batch = 1;
   terms.mode = plan.toy.mode;
+  terms.wire = plan.toy.top_k > 0 ? Wire::topk : Wire::f32;
   terms.parameters = static_cast<uint64_t>(plan.toy.parameters);
+  terms.top_k = static_cast<uint64_t>(plan.toy.top_k);
   terms.model.fill(std::byte{1});
   terms.data.fill(std::byte{2});
   terms.config = "{}";
@@ -71,6 +73,7 @@ ServerCounters SimServer::counters() const {
   all.duplicates += more.duplicates;
   all.nacked += more.nacked;
   all.alarms += more.alarms;
+  all.dropped += more.dropped;
   return all;
 }
 
@@ -172,24 +175,21 @@ Floats SimServer::sum(const TaskResult& result) const {
   std::vector<Floats> values;
   std::vector<LaneRange> ranges;
   for (const SlotResult& slot : result.slots) {
-    values.push_back(floats_of(*slot.body));
+    values.push_back(toy.read(static_cast<int64_t>(result.task.step), *slot.body));
     ranges.push_back(slot.range);
   }
-  Floats total(static_cast<size_t>(toy.parameters));
   if (planted(Plant::arrival_order)) {
+    Floats total(static_cast<size_t>(toy.parameters));
     for (const Floats& value : values)
       for (size_t i = 0; i < total.size(); ++i) total[i] += value[i];
     return total;
   }
-  std::vector<float*> pointers;
-  for (Floats& value : values) pointers.push_back(value.data());
-  const float* all = sum_nodes(result.task.lanes, ranges, pointers, toy.parameters);
-  return {all, all + toy.parameters};
+  return toy.sum(static_cast<int64_t>(result.task.step), ranges, values);
 }
 
 void SimServer::apply(const TaskResult& result) {
   Line line{.run_epoch = run_epoch_, .step = static_cast<int64_t>(result.task.step), .slots = {}, .gradient = {}, .parameters = {}};
-  for (const SlotResult& slot : result.slots) line.slots.push_back({slot.range, slot.worker, slot.digest});
+  for (const SlotResult& slot : result.slots) line.slots.push_back({slot.range, slot.worker, slot.digest, slot.dropped && !planted(Plant::drop_untold)});
   under_way_.erase(line.step);
   Floats gradient;
   try {

@@ -24,6 +24,7 @@ void SimWorker::start() {
   slow_ = 1;
   missed_.clear();
   stuck_.clear();
+  residuals_ = {};
   dial();
   tick();
 }
@@ -222,8 +223,15 @@ void SimWorker::compute_part(const Work& work, int64_t part) {
       if (!core_->wanted(work)) return finish(work, nullptr);
     }
     if (part + 1 < parts) return compute_part(work, part + 1);
-    finish(work, world_.plan().toy.body(static_cast<int64_t>(work.step), work.range, floats_of(*work.parameters)));
+    finish(work, result_of(work));
   });
+}
+
+Body SimWorker::result_of(const Work& work) {
+  const Toy& toy = world_.plan().toy;
+  if (toy.top_k == 0) return toy.body(static_cast<int64_t>(work.step), work.range, floats_of(*work.parameters));
+  const LaneStep at{work.run_epoch, work.step, work.range.first, work.carried, work.loss_scale};
+  return toy.sparse_body(at, floats_of(*work.parameters), residuals_);
 }
 
 void SimWorker::finish(const Work& work, const Body& body) {

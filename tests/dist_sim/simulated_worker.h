@@ -55,6 +55,7 @@ class SimWorker : public Endpoint {
   void set_up();
   void compute(const Work& work);
   void compute_part(const Work& work, int64_t part);
+  Body result_of(const Work& work);
   void finish(const Work& work, const Body& body);
   void send_unwanted(const Work& work, const std::vector<std::byte>& body);
   std::vector<Outgoing> spoil(std::vector<Outgoing> frames);
@@ -69,6 +70,7 @@ class SimWorker : public Endpoint {
   Millis back_off_ = 0, work_began_ = 0;
   std::optional<Millis> leaving_since_;
   int slow_ = 1, recoveries_ = 0;
+  Residuals residuals_;
   uint64_t more_seq_ = 0;  // frames that went out besides the core's
   std::deque<std::function<void()>> missed_, stuck_;  // while stopped; while the thread hangs
 };

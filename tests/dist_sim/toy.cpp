@@ -1,5 +1,6 @@
 #include "tests/dist_sim/toy.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -35,7 +36,9 @@ Task Toy::task(int64_t number) const {
   task.steps = steps;
   task.lanes = lanes_of(number);
   task.whole_slots = exact() ? 0 : 1;
-  task.result_bytes = [*this](LaneRange range) { return body_bytes(range); };
+  task.whole = top_k > 0 && whole(number);
+  task.result_bytes = [*this, number](LaneRange range) { return body_bytes(number, range); };
+  task.well_formed = [*this, number](Bytes body) { return well_formed(number, body); };
   return task;
 }
 
@@ -75,6 +78,71 @@ Body Toy::body(int64_t task, LaneRange range, const Floats& values) const {
   return bytes_of(all);
 }
 
+bool Toy::whole(int64_t task) const {
+  return (task + 1) % whole_every == 0 || task + 1 == tasks || lanes_of(task) < lanes || lanes_of(task + 1) < lanes;
+}
+
+Body Toy::sparse_body(const LaneStep& at, const Floats& values, Residuals& residuals) const {
+  const auto task = static_cast<int64_t>(at.step);
+  const Floats all = gradient(task, 0, at.lane, values);
+  Floats sent;
+  if (whole(task)) {
+    sent = residuals.send_all(at, all);
+  } else {
+    const auto entries = residuals.send_largest(at, all, static_cast<size_t>(top_k));
+    sent = floats_of(std::as_bytes(std::span(entries)));
+  }
+  sent.push_back(all[0]);
+  return bytes_of(sent);
+}
+
+uint64_t Toy::body_bytes(int64_t task, LaneRange range) const {
+  const bool sparse = top_k > 0 && !whole(task);
+  return sizeof(float) * static_cast<uint64_t>((sparse ? 2 * top_k : parameters) + range.count);
+}
+
+bool Toy::well_formed(int64_t task, Bytes body) const {
+  if (top_k == 0 || whole(task)) return true;
+  std::vector<SparseEntry> entries(static_cast<size_t>(top_k));
+  std::memcpy(entries.data(), body.data(), entries.size() * sizeof(SparseEntry));
+  const bool grow = std::ranges::adjacent_find(entries, std::greater_equal<>(), &SparseEntry::index) == entries.end();
+  return grow && entries.back().index < static_cast<uint32_t>(parameters);
+}
+
+Floats Toy::read(int64_t task, Bytes body) const {
+  Floats all(static_cast<size_t>(parameters));
+  if (top_k == 0 || whole(task)) {
+    std::memcpy(all.data(), body.data(), all.size() * sizeof(float));
+    return all;
+  }
+  for (int i = 0; i < top_k; ++i) {
+    SparseEntry entry;
+    std::memcpy(&entry, body.data() + static_cast<size_t>(i) * sizeof entry, sizeof entry);
+    all[entry.index] = entry.value;
+  }
+  return all;
+}
+
+Floats Toy::sum(int64_t task, std::span<const LaneRange> ranges, std::span<Floats> values) const {
+  std::vector<float*> pointers;
+  for (Floats& value : values) pointers.push_back(value.data());
+  const float* all = sum_nodes(lanes_of(task), ranges, pointers, parameters);
+  return {all, all + parameters};
+}
+
+Floats Toy::step(int64_t task, const Floats& values, Residuals& residuals, const std::set<int>& dropped) const {
+  if (top_k == 0) return read(task, *body(task, {0, lanes_of(task)}, values));
+  std::vector<LaneRange> ranges;
+  std::vector<Floats> sent;
+  for (int lane = 0; lane < lanes_of(task); ++lane) {
+    const bool carried = task > 0 && !whole(task - 1) && !dropped.contains(lane);
+    const LaneStep at{1, static_cast<uint64_t>(task), lane, carried};
+    ranges.push_back({lane, 1});
+    sent.push_back(read(task, *sparse_body(at, values, residuals)));
+  }
+  return sum(task, ranges, sent);
+}
+
 void Toy::update(Floats& values, const Floats& gradient) const {
   for (size_t i = 0; i < values.size(); ++i) values[i] = 0.75f * values[i] - 0.0625f * gradient[i];
 }
@@ -82,12 +150,12 @@ void Toy::update(Floats& values, const Floats& gradient) const {
 Ledger calm_run(const Toy& toy) {
   Ledger ledger;
   Floats values = toy.initial();
+  Residuals residuals;
   for (int64_t step = 0; step < toy.tasks; ++step) {
     const LaneRange all{0, toy.lanes_of(step)};
-    Floats gradient = floats_of(*toy.body(step, all, values));
-    gradient.resize(static_cast<size_t>(toy.parameters));
+    const Floats gradient = toy.step(step, values, residuals, {});
     toy.update(values, gradient);
-    ledger.push_back({1, step, {{all, 1, {}}}, digest_of(gradient), digest_of(values)});
+    ledger.push_back({1, step, {{all, 1, {}, false}}, digest_of(gradient), digest_of(values)});
   }
   return ledger;
 }

@@ -1,9 +1,11 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "dist/residuals.h"
 #include "dist/server_core.h"
 
 /// A training that is nothing but arithmetic: every gradient depends on every bit of the parameters, and sums of floats of
@@ -22,8 +24,12 @@ struct Toy {
   int64_t tasks_an_epoch = 1;  ///< the last of which has fewer lanes
   uint32_t steps = 1;          ///< whose gradients are added in one task: mode epoch
   int ragged = 0;              ///< lanes that an epoch's last task lacks
+  int top_k = 0;               ///< Wire::topk: entries that a lane sends; 0: another wire ...
+  int64_t whole_every = 1;     ///< ... which in every so manieth task sends all
 
   bool exact() const { return mode == Mode::bsp || mode == Mode::epoch; }
+  /// Wire::topk: nothing is held back over a checkpoint, over a task that lacks lanes, or at the end.
+  bool whole(int64_t task) const;
   int lanes_of(int64_t task) const { return (task + 1) % tasks_an_epoch == 0 ? lanes - ragged : lanes; }
   Floats initial() const;
   Task task(int64_t number) const;
@@ -31,7 +37,16 @@ struct Toy {
   Floats gradient(int64_t task, uint32_t step, int lane, const Floats& parameters) const;
   /// What a worker sends for a node: the node's sum, and a number for each lane.
   Body body(int64_t task, LaneRange range, const Floats& parameters) const;
-  uint64_t body_bytes(LaneRange range) const { return sizeof(float) * static_cast<uint64_t>(parameters + range.count); }
+  /// The same of a single lane with Wire::topk.
+  Body sparse_body(const LaneStep& at, const Floats& parameters, Residuals& residuals) const;
+  uint64_t body_bytes(int64_t task, LaneRange range) const;
+  bool well_formed(int64_t task, Bytes body) const;
+  /// The gradient in a body.
+  Floats read(int64_t task, Bytes body) const;
+  /// The sum of nodes' gradients in the canonical tree; `values` serve as scratch.
+  Floats sum(int64_t task, std::span<const LaneRange> ranges, std::span<Floats> values) const;
+  /// The gradient of a task as one process computes it; with Wire::topk without what the `dropped` lanes held back.
+  Floats step(int64_t task, const Floats& parameters, Residuals& residuals, const std::set<int>& dropped) const;
   void update(Floats& parameters, const Floats& gradient) const;
 };
 
@@ -41,6 +56,7 @@ struct Line {
     LaneRange range;
     uint32_t worker = 0;
     Digest digest = {};
+    bool dropped = false;
   };
   uint64_t run_epoch = 0;
   int64_t step = 0;

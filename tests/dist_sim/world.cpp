@@ -65,6 +65,7 @@ std::string World::run() {
 std::string World::verdict() {
   if (!failure_.empty()) return failure_;
   if (server_->counters().alarms > alarms_expected_) return "results for the same slot differ, and no rogue made them";
+  if (plan_.faults.empty() && server_->counters().dropped > 0) return "what lanes held back was dropped, and nothing had happened";
   return check_ledger(plan_.toy, server_->ledger(), calm_run(plan_.toy), plan_.staleness);
 }
 
@@ -132,6 +133,7 @@ void World::add_to(Totals& totals) const {
   totals.reassigned += counters.reassigned;
   totals.duplicates += counters.duplicates;
   totals.nacked += counters.nacked;
+  totals.dropped += counters.dropped;
   for (const uint64_t count : counters.refused) totals.refused += count;
   totals.time += clock_.now();
 }

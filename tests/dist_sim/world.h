@@ -54,7 +54,7 @@ std::string describe(const Plan& plan);
 
 /// Of many runs.
 struct Totals {
-  uint64_t seeds = 0, steps = 0, faults = 0, incarnations = 0, lapsed = 0, speculated = 0, reassigned = 0, duplicates = 0, nacked = 0, refused = 0;
+  uint64_t seeds = 0, steps = 0, faults = 0, incarnations = 0, lapsed = 0, speculated = 0, reassigned = 0, duplicates = 0, nacked = 0, dropped = 0, refused = 0;
   Millis time = 0;
 };
 

@@ -48,6 +48,11 @@ class Run {
     options.terms.mode = static_cast<Mode>(choice % kModes);
     options.terms.lanes = kLanes;
     options.terms.config = "{}";
+    if (options.terms.mode == Mode::bsp && choice & 16) {
+      options.terms.wire = Wire::topk;
+      options.terms.parameters = 2;
+      options.terms.top_k = 1;
+    }
     options.one_device_class = choice & 4;
     options.max_workers = choice & 8 ? 2 : 64;
     return options;
@@ -157,7 +162,10 @@ class Run {
     Task task;
     task.step = step_++;
     task.lanes = 1 + in_.byte() % kLanes;
-    task.whole_slots = in_.byte() % 2;
+    const uint8_t choice = in_.byte();
+    task.whole_slots = choice % 2;
+    task.whole = choice & 2;
+    if (choice & 4) task.well_formed = [](Bytes body) { return body[0] < std::byte{200}; };
     task.result_bytes = [](LaneRange range) { return static_cast<uint64_t>(range.count) * 8; };
     core_.begin(std::move(task), now_);
   }
@@ -169,6 +177,7 @@ class Run {
       --open_;
       int next = 0;
       for (const SlotResult& slot : result.slots) {
+        require(!slot.dropped || core_.counters().dropped > 0);
         require(slot.range.first == next && slot.body->size() == static_cast<size_t>(slot.range.count) * 8);
         next = slot.range.end();
         require(digest_of(*slot.body) == slot.digest);

@@ -83,6 +83,10 @@ class Run {
     terms.config = choice & 16 ? "a" : "b";
     if (choice & 32) ++run_epoch_;
     if (choice & 64) connect();
+    if (terms.mode == Mode::bsp && (choice & 4) == 0 && (choice & 8) == 0 && in_.byte() % 2) {
+      terms.wire = Wire::topk;
+      terms.top_k = 1;
+    }
     send({.type = FrameType::welcome}, encode(terms));
     if (choice & 128) core_.ready({}, {}, now_);
   }
@@ -90,9 +94,12 @@ class Run {
     Assign assign;
     assign.version = in_.byte() % 8;
     assign.steps = 1 + in_.byte() % 2;
-    const int slots = 1 + in_.byte() % 4;
+    const uint8_t choice = in_.byte();
+    const int slots = 1 + choice % 4;
+    assign.whole = (choice & 48) == 48;
     const int base = in_.byte() % 16;
-    for (int i = 0; i < slots; ++i) assign.slots.push_back({static_cast<uint16_t>(base + i), static_cast<uint16_t>(in_.byte() % 8), static_cast<uint16_t>(1 + in_.byte() % 3)});
+    for (int i = 0; i < slots; ++i)
+      assign.slots.push_back({static_cast<uint16_t>(base + i), static_cast<uint16_t>(in_.byte() % 8), static_cast<uint16_t>(choice & 64 ? 1 : 1 + in_.byte() % 3), (choice & 128) != 0});
     send({.type = FrameType::assign, .step = in_.byte() % 8u}, encode(assign));
   }
   void parameters() {
@@ -124,6 +131,8 @@ class Run {
     require(work->parameters && work->parameters->size() == core_.terms()->parameters * sizeof(float));
     require(work->range.count >= 1 && work->range.end() <= static_cast<int64_t>(core_.terms()->lanes));
     require(core_.wanted(*work));
+    const bool topk = core_.terms()->wire == Wire::topk;
+    require(topk ? work->range.count == 1 : !work->whole && !work->carried);
     work_ = work;
   }
   void finish() {
