@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/version.h"
 #include "tools/cli_parts.h"
+#include "tools/cli_report.h"
 #include "tools/nearest.h"
 
 namespace tern {
@@ -140,6 +141,7 @@ struct TrainerParser {
   Recipe recipe, verify_recipe;
   std::string resume, seeds, max_time, dist = "local";
   CLI::App *data_command, *fetch, *synth, *verify_command, *keygen_command;
+  std::optional<ReportCommand> report;
 
   TrainerParser();
   void add_train_options();
@@ -171,6 +173,7 @@ TrainerParser::TrainerParser() {
   verify_command->get_option("CONFIG")->required();
   keygen_command = app.add_subcommand("keygen", "Make a secret token that ps_server and its workers share");
   keygen_command->add_option("FILE", keygen.file, "Where to write it; must not exist")->required();
+  report.emplace(app);
   app.footer(
       "Examples:\n"
       "  trainer tools/configs/demo.json\n"
@@ -234,6 +237,7 @@ TrainerCommand TrainerParser::result() {
     return data;
   }
   if (keygen_command->parsed()) return keygen;
+  if (std::optional<TrainerCommand> command = report->result()) return *command;
   if (!verify_command->parsed()) return train_result();
   apply_recipe(verify_recipe, verify.train);
   apply_epochs(verify_recipe.epochs, verify.train);

@@ -61,7 +61,14 @@ struct KeygenArgs {
   std::string file;
 };
 
-using TrainerCommand = std::variant<TrainArgs, DataArgs, VerifyResumeArgs, KeygenArgs, CliText>;
+/// `trainer report RUN...`
+struct ReportArgs {
+  std::vector<std::string> runs;  ///< run folders, or folders of experiments
+  std::string out;                ///< "" for the usual place
+  std::optional<double> target;   ///< accuracy that the time is taken to, 0..1
+};
+
+using TrainerCommand = std::variant<TrainArgs, DataArgs, VerifyResumeArgs, KeygenArgs, ReportArgs, CliText>;
 
 struct EvaluateArgs {
   std::vector<std::string> checkpoints;

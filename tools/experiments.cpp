@@ -6,8 +6,10 @@
 
 #include "core/atomic_file.h"
 #include "core/error.h"
+#include "tools/csv.h"
 #include "tools/environment.h"
 #include "tools/exit_codes.h"
+#include "tools/report_compare.h"
 
 namespace tern {
 namespace {
@@ -37,11 +39,8 @@ std::string table_of(const std::vector<Row>& rows) {
       best = row.summary->best_acc;
       if (row.summary->epochs > 0) per_epoch = row.seconds / static_cast<double>(row.summary->epochs);
     }
-    std::string error = row.error;
-    std::ranges::replace(error, '"', '\'');
-    std::ranges::replace(error, '\n', ' ');
     text += std::to_string(row.config.train.epochs) + "," + std::to_string(row.config.run.seed) + "," + cell(row.seconds) + "," + cell(per_epoch) +
-            "," + cell(last) + "," + cell(best) + "," + std::to_string(row.peak) + "," + (error.empty() ? "" : "\"" + error + "\"") + "\n";
+            "," + cell(last) + "," + cell(best) + "," + std::to_string(row.peak) + "," + csv_field(row.error) + "\n";
   }
   return text;
 }
@@ -145,7 +144,8 @@ int run_experiments(const TrainArgs& args, const Config& config, const std::file
   std::printf("%s", table_of(rows).c_str());
   const std::vector<double> accuracies = accuracies_of(rows);
   if (!args.seeds.empty()) print_statistics(accuracies);
-  std::printf("%s\n", (folder / "experiments.csv").c_str());
+  write_experiments_report(folder);
+  std::printf("%s\n%s\n", (folder / "experiments.csv").c_str(), (folder / "report.html").c_str());
   check_expectation(args, accuracies);
   return failed == static_cast<int>(rows.size()) ? static_cast<int>(ExitCode::failure) : 0;
 }

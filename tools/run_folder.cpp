@@ -15,6 +15,7 @@
 
 #include "core/atomic_file.h"
 #include "core/error.h"
+#include "tools/csv.h"
 #include "tools/environment.h"
 #include "tools/json_text.h"
 
@@ -61,14 +62,6 @@ void filter_lines(const fs::path& path, const Keep& keep) {
   }
   in.close();
   if (dropped) write_file_atomically(path, kept);
-}
-
-/// A CSV field: quoted where it needs to be.
-std::string field(const std::string& text) {
-  if (text.find_first_of(",\"\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
-  return quoted + "\"";
 }
 
 }  // namespace
@@ -199,10 +192,10 @@ std::string evaluation_json(const Evaluation& e, const std::string& split) {
 
 void write_confusion_csv(const fs::path& path, const Evaluation& evaluation) {
   std::string text = "label";
-  for (const std::string& name : evaluation.classes) text += "," + field(name);
+  for (const std::string& name : evaluation.classes) text += "," + csv_field(name);
   const auto matrix = evaluation.confusion();
   for (size_t label = 0; label < matrix.size(); ++label) {
-    text += "\n" + field(evaluation.classes[label]);
+    text += "\n" + csv_field(evaluation.classes[label]);
     for (int64_t count : matrix[label]) text += "," + std::to_string(count);
   }
   write_file_atomically(path, text + "\n");
@@ -211,7 +204,7 @@ void write_confusion_csv(const fs::path& path, const Evaluation& evaluation) {
 void write_per_class_csv(const fs::path& path, const Evaluation& evaluation) {
   std::string text = "class,pictures,correct,recall,precision\n";
   for (const ClassScore& c : class_scores(evaluation))
-    text += field(c.name) + "," + std::to_string(c.pictures) + "," + std::to_string(c.correct) + "," + number(c.recall()) + "," + number(c.precision()) + "\n";
+    text += csv_field(c.name) + "," + std::to_string(c.pictures) + "," + std::to_string(c.correct) + "," + number(c.recall()) + "," + number(c.precision()) + "\n";
   write_file_atomically(path, text);
 }
 
@@ -220,7 +213,7 @@ void write_predictions_csv(const fs::path& path, const Evaluation& evaluation) {
   for (size_t i = 0; i < evaluation.predictions.size(); ++i) {
     const Prediction& p = evaluation.predictions[i];
     const std::string predicted = p.predicted < 0 ? "not a number" : evaluation.classes[static_cast<size_t>(p.predicted)];
-    text += std::to_string(i) + "," + field(evaluation.classes[static_cast<size_t>(p.label)]) + "," + field(predicted) + "," +
+    text += std::to_string(i) + "," + csv_field(evaluation.classes[static_cast<size_t>(p.label)]) + "," + csv_field(predicted) + "," +
             number(p.probability) + "," + number(p.loss) + "\n";
   }
   write_file_atomically(path, text);
@@ -230,6 +223,7 @@ void RunFolder::write_evaluation(const Evaluation& evaluation, const std::string
   write_file_atomically(path_ / "eval.json", evaluation_json(evaluation, split));
   write_confusion_csv(path_ / "confusion.csv", evaluation);
   write_per_class_csv(path_ / "per_class.csv", evaluation);
+  write_predictions_csv(path_ / "predictions.csv", evaluation);
 }
 
 void RunFolder::write_summary(const RunSummary& s) {

@@ -9,6 +9,7 @@
 #include "tools/data_synthetic.h"
 #include "tools/environment.h"
 #include "tools/group_engine.h"
+#include "tools/report.h"
 
 namespace tern {
 namespace {
@@ -134,7 +135,22 @@ TrainerResult run_session(const Config& given, const SessionOptions& options, Pr
   }
   resume = team.value_from_leader(resume);
   if (resume && !trainer.resume()) progress.message("no checkpoint to resume from: starting at the beginning");
-  return trainer.run();
+  const auto report = [&] {
+    if (!folder) return;
+    try {
+      write_report(options.folder, data.test);
+    } catch (const std::exception& error) {
+      progress.message(std::string("warning: no report: ") + error.what());  // the training itself is saved
+    }
+  };
+  try {
+    TrainerResult result = trainer.run();
+    report();
+    return result;
+  } catch (...) {
+    report();  // of what there is, with the curve that diverged
+    throw;
+  }
 }
 
 fs::path new_run_folder(const std::string& config_file) {

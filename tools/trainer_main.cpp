@@ -10,6 +10,7 @@
 #include "tools/exit_codes.h"
 #include "tools/experiments.h"
 #include "tools/interrupt.h"
+#include "tools/report.h"
 #include "tools/verify_resume.h"
 
 namespace tern {
@@ -128,6 +129,8 @@ int run(const KeygenArgs& args, std::span<const char* const>) {
       args.file.c_str(), args.file.c_str(), args.file.c_str());
   return 0;
 }
+
+int run(const ReportArgs& args, std::span<const char* const>) { return run_report(args); }
 
 int run(const CliText& text, std::span<const char* const>) {
   std::printf("%s", text.text.c_str());

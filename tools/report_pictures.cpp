@@ -1,0 +1,96 @@
+#include "tools/report_pictures.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+namespace tern {
+namespace {
+
+constexpr int64_t kWorst = 32;
+constexpr int kLongest = 48;            // pixels: they are small on the page, too
+constexpr size_t kSheetBytes = 980000;  // as PNG; base64 makes 1.3 MB of them
+constexpr int64_t kMostPictures = 1200;
+
+Picture sheet_of(const data::Dataset& data, std::span<const int64_t> chosen, int columns, Picture& one) {
+  Picture sheet;
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    one = shown_picture(data, chosen[i], kLongest);
+    if (i == 0) sheet = Picture(one.height * ((static_cast<int>(chosen.size()) + columns - 1) / columns), one.width * columns, one.channels);
+    const int top = static_cast<int>(i) / columns * one.height, left = static_cast<int>(i) % columns * one.width;
+    for (int y = 0; y < one.height; ++y)
+      std::copy_n(&one.pixels[one.at(y, 0)], static_cast<size_t>(one.width) * static_cast<size_t>(one.channels), &sheet.pixels[sheet.at(top + y, left)]);
+  }
+  return sheet;
+}
+
+}  // namespace
+
+std::vector<int64_t> choose_mistakes(const Evaluation& evaluation, int64_t worst, int64_t most) {
+  const std::vector<int64_t> all = worst_mistakes(evaluation, static_cast<int64_t>(evaluation.predictions.size()));
+  std::vector<int64_t> chosen(all.begin(), all.begin() + std::min<std::ptrdiff_t>(std::min(worst, most), std::ssize(all)));
+  const std::set<int64_t> taken(chosen.begin(), chosen.end());
+  // Round r takes the r-th worst of each cell, so that no cell stays empty while another has many.
+  std::map<std::pair<int32_t, int32_t>, size_t> in_cell;
+  std::vector<std::pair<size_t, int64_t>> rounds;
+  for (const int64_t i : all) {
+    const Prediction& p = evaluation.predictions[static_cast<size_t>(i)];
+    const size_t round = in_cell[{p.label, p.predicted}]++;
+    if (!taken.contains(i)) rounds.emplace_back(round, i);
+  }
+  std::ranges::stable_sort(rounds, {}, &std::pair<size_t, int64_t>::first);
+  for (const auto& [round, i] : rounds)
+    if (std::ssize(chosen) < most) chosen.push_back(i);
+  return chosen;
+}
+
+Picture shown_picture(const data::Dataset& data, int64_t index, int longest) {
+  const data::PictureShape shape = data.shape();
+  Picture whole(shape.height, shape.width, shape.channels);
+  data.read(index, whole.pixels);
+  const int factor = (std::max(shape.height, shape.width) + longest - 1) / longest;
+  if (factor <= 1) return whole;
+  Picture small(std::max(1, shape.height / factor), std::max(1, shape.width / factor), shape.channels);
+  for (int y = 0; y < small.height; ++y)
+    for (int x = 0; x < small.width; ++x)
+      for (int c = 0; c < small.channels; ++c) {
+        int sum = 0, count = 0;
+        for (int v = y * factor; v < std::min((y + 1) * factor, shape.height); ++v)
+          for (int u = x * factor; u < std::min((x + 1) * factor, shape.width); ++u, ++count) sum += whole.pixels[whole.at(v, u) + static_cast<size_t>(c)];
+        small.pixels[small.at(y, x) + static_cast<size_t>(c)] = static_cast<uint8_t>((sum + count / 2) / count);
+      }
+  return small;
+}
+
+nlohmann::ordered_json mistakes_json(const Evaluation& evaluation, const data::Dataset& data) {
+  constexpr int columns = 20;
+  std::vector<int64_t> chosen = choose_mistakes(evaluation, kWorst, kMostPictures);
+  if (chosen.empty()) return nullptr;
+  Picture one;
+  // How well pictures compress is known only afterwards: begin as if they did not, shrink or be content.
+  const size_t raw = shown_picture(data, chosen[0], kLongest).pixels.size();
+  chosen.resize(std::min(chosen.size(), std::max<size_t>(1, kSheetBytes * 5 / 4 / raw)));
+  std::string png = encode_png(sheet_of(data, chosen, columns, one));
+  while (png.size() > kSheetBytes && chosen.size() > 1) {
+    chosen.resize(std::max<size_t>(1, chosen.size() * kSheetBytes / png.size() * 19 / 20));
+    png = encode_png(sheet_of(data, chosen, columns, one));
+  }
+  nlohmann::ordered_json items = nlohmann::ordered_json::array();
+  for (const int64_t i : chosen) {
+    const Prediction& p = evaluation.predictions[static_cast<size_t>(i)];
+    const auto finite = [](double v) { return std::isfinite(v) ? nlohmann::ordered_json(std::round(v * 1e4) / 1e4) : nlohmann::ordered_json(nullptr); };
+    items.push_back({i, p.label, p.predicted, finite(p.probability), finite(p.loss)});
+  }
+  return {{"sheet", "data:image/png;base64," + base64(png)}, {"width", one.width}, {"height", one.height}, {"columns", columns},
+          {"worst", std::min<int64_t>(kWorst, std::ssize(chosen))}, {"items", items}};
+}
+
+bool same_pictures(const Evaluation& evaluation, const data::Dataset& data) {
+  if (data.size() != std::ssize(evaluation.predictions)) return false;
+  for (int64_t i = 0; i < data.size(); ++i)
+    if (data.label(i) != evaluation.predictions[static_cast<size_t>(i)].label) return false;
+  return true;
+}
+
+}  // namespace tern
