@@ -190,7 +190,6 @@ const std::vector<Malformed> kMalformed = {
     {"{\"schedule\": {\"name\": \"step\", \"warmup_epochs\": 25}}", "got 25.0, wanted below train.epochs 25"},
     {"{\"run\": {\"device\": \"cpu\", \"precision\": \"fp16\"}}",
      "c.json:1: run.precision: precision fp16 needs CUDA, the device is cpu: use fp32 or auto"},
-    {"{\"log\": {\"tensorboard\": true}}", "log.tensorboard: got true, but this version writes no TensorBoard files"},
     {"{\"checkpoint\": {\"best\": \"val_acc\"}}",
      "checkpoint.best: got \"val_acc\", which needs data.val_fraction above 0"},
     {"{\"data\": {\"limit\": 100, \"drop_last\": true}}", "data.limit: got 100, less than one step of 128 images"},

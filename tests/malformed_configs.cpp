@@ -101,7 +101,7 @@ std::vector<Config> values() {
       {R"({"run": {"device": "cpu", "precision": "bf16"}})", "1: run.precision: precision bf16 needs CUDA"},
       {R"({"run": {"threads": 5000}})", "1: run.threads: got 5000, wanted an integer from 0 to 4096"},
       {R"({"log": {"every_steps": 0}})", "1: log.every_steps: got 0, wanted"},
-      {R"({"log": {"tensorboard": true}})", "1: log.tensorboard: got true"},
+      {R"({"log": {"tensorboard": "yes"}})", R"(1: log.tensorboard: got "yes", wanted)"},
       {R"({"checkpoint": {"keep": 0}})", "1: checkpoint.keep: got 0, wanted"},
       {R"({"checkpoint": {"best": "loss"}})", R"(1: checkpoint.best: got "loss", wanted one of "train_loss")"},
       {R"({"checkpoint": {"best": "val_acc"}})", R"(1: checkpoint.best: got "val_acc", which needs data.val_fraction)"},

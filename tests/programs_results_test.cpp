@@ -62,6 +62,7 @@ TEST_CASE("trainer: a run folder has every file with its columns", "[programs]")
   CHECK(correct == std::lround(100 * eval.at("top1").get<double>()));
   CHECK(std::filesystem::exists(run / "checkpoints/best.safetensors"));
   CHECK(std::filesystem::exists(run / "checkpoints/last.safetensors"));
+  CHECK(csv_column(run / "predictions.csv", "label").size() == 100);
 }
 
 TEST_CASE("trainer --epochs A..B and --seeds A..B: a training each, a failing one is passed over", "[programs]") {
@@ -82,6 +83,7 @@ TEST_CASE("trainer --epochs A..B and --seeds A..B: a training each, a failing on
 
   const Outcome seeds = bench.train({"--out", "seeds", "--seeds", "1..2", "--epochs", "1"});
   CHECK(seeds.code == 0);
+  CHECK_THAT(read_file(bench / "seeds/report.html"), HasText("class ComparisonPage"));
   CHECK(csv_column(bench / "seeds/experiments.csv", "seed") == Args{"1", "2"});
   CHECK_THAT(seeds.out, HasText("accuracy of 2 seeds: mean"));
   CHECK(bench.last_digest("seeds/seed-1") != bench.last_digest("seeds/seed-2"));

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/version.h"
+#include "dist/transport.h"
 #include "tools/cli_parts.h"
 #include "tools/cli_report.h"
 #include "tools/nearest.h"
@@ -116,11 +117,15 @@ std::optional<CliText> parse(CLI::App& app, const std::vector<std::string>& args
   return std::nullopt;
 }
 
-std::vector<std::string> complete_resume(std::span<const char* const> argv) {
+std::vector<std::string> complete_values(std::span<const char* const> argv) {
   std::vector<std::string> args;
   for (size_t i = 1; i < argv.size(); ++i) {
     const std::string_view next = i + 1 < argv.size() ? argv[i + 1] : "-";
     const bool alone = next.starts_with("-") || next.ends_with(".json");
+    if (std::string_view(argv[i]) == "--dashboard") {
+      args.emplace_back("--dashboard=127.0.0.1:8090");
+      continue;
+    }
     args.emplace_back(std::string_view(argv[i]) == "--resume" && alone ? "--resume=auto" : argv[i]);
   }
   return args;
@@ -201,6 +206,8 @@ void TrainerParser::add_train_options() {
       ->type_name("A");
   app.add_option("--dist", dist, "local, or with several processes mpi (start with mpirun) or nccl (one a GPU); docs/distributed.md")
       ->type_name("ENGINE");
+  app.add_option("--dashboard", train.dashboard, "Show the run live at an address; alone: 127.0.0.1:8090. Others than loopback ask for a token")
+      ->type_name("[=HOST:PORT]");
   app.add_flag("--print-config", train.print_config, "Print the config with every default, and exit");
   app.add_flag("--print-schema", train.print_schema, "Print the JSON Schema of configs, and exit");
 }
@@ -222,6 +229,8 @@ TrainArgs TrainerParser::train_result() {
   if (experiment && train.resume) throw ConfigError("--resume: goes on with one run, not with a series of them");
   train.dist = choice<DistEngine, 3>(dist, "--dist", {"local", "mpi", "nccl"});
   if (experiment && train.dist != DistEngine::local) throw ConfigError("--dist " + dist + ": takes one training, not a series of them");
+  if (train.dashboard) dist::parse_address(*train.dashboard, "--dashboard");
+  if (experiment && train.dashboard) throw ConfigError("--dashboard: shows one training, not a series of them");
   const bool no_config_needed = train.print_schema || train.print_config || (train.resume && *train.resume != "auto");
   if (train.config.empty() && !no_config_needed) throw ConfigError("CONFIG is missing: wanted a JSON file; see --help");
   const std::string near = nearest_name(train.config, names_of(app, false));
@@ -257,7 +266,7 @@ std::optional<uint64_t> whole_number(std::string_view text) {
 
 TrainerCommand parse_trainer(std::span<const char* const> argv) {
   TrainerParser parser;
-  if (std::optional<CliText> text = parse(parser.app, complete_resume(argv))) return *text;
+  if (std::optional<CliText> text = parse(parser.app, complete_values(argv))) return *text;
   return parser.result();
 }
 

@@ -37,6 +37,7 @@ struct TrainArgs {
   std::optional<double> expect_acc;   ///< 0..1
   ProgressStyle progress = ProgressStyle::automatic;
   DistEngine dist = DistEngine::local;
+  std::optional<std::string> dashboard;  ///< HOST:PORT
   bool print_config = false, print_schema = false;
 };
 

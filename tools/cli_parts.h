@@ -31,8 +31,8 @@ void refuse_both(const CLI::App& app, const char* a, const char* b);
 
 /// Runs CLI11's parser; its exceptions become CliText or ConfigError.
 std::optional<CliText> parse(CLI::App& app, const std::vector<std::string>& args);
-/// `--resume` may stand alone: it then takes "auto", also where a config file follows.
-std::vector<std::string> complete_resume(std::span<const char* const> argv);
+/// `--resume` may stand alone: it then takes "auto", also where a config file follows. `--dashboard` takes a value by `=` only.
+std::vector<std::string> complete_values(std::span<const char* const> argv);
 
 template <class E, size_t N>
 E choice(const std::string& text, const std::string& option, const std::array<const char*, N>& names) {

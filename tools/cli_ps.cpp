@@ -95,7 +95,7 @@ ServerCommand parse_server(std::span<const char* const> argv) {
       "  trainer keygen token && ps_server tools/configs/cifar-cnn.json --listen 0.0.0.0:7070 --token-file token --workers 2\n"
       "  ps_server tools/configs/cifar-cnn.json --listen :7070 --token-file token --out runs/a --resume auto\n"
       "Exit codes: as trainer's.");
-  if (std::optional<CliText> text = parse(app, complete_resume(argv))) return *text;
+  if (std::optional<CliText> text = parse(app, complete_values(argv))) return *text;
   refuse_both(app, "--resume", "--init-from");
   apply_recipe(recipe, args.train);
   apply_epochs(recipe.epochs, args.train);

@@ -125,7 +125,7 @@ struct RunConfig {
 
 struct LogConfig {
   int every_steps = 50;
-  bool csv = true, jsonl = true, tensorboard = false;
+  bool csv = true, jsonl = true, tensorboard = true;
 };
 
 struct CheckpointConfig {

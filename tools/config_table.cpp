@@ -163,7 +163,7 @@ const Section<LogConfig>& log() {
            .free(),
        field("csv", &L::csv, "Write metrics.csv and timing.csv.").free(),
        field("jsonl", &L::jsonl, "Write steps.jsonl.").free(),
-       field("tensorboard", &L::tensorboard, "Write TensorBoard event files; this version has none: false.").free()});
+       field("tensorboard", &L::tensorboard, "Write TensorBoard event files into tb/.").free()});
   return section;
 }
 

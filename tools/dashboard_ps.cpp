@@ -1,11 +1,8 @@
 #include "tools/dashboard_ps.h"
 
-#include <httplib.h>
-
 #include <nlohmann/json.hpp>
-#include <thread>
 
-#include "core/error.h"
+#include "tools/dashboard_http.h"
 
 namespace tern {
 namespace {
@@ -129,16 +126,11 @@ std::string prometheus_text(const PsStatus& status) {
 }
 
 struct PsDashboard::Impl {
-  httplib::Server http;
-  int port = 0;
-  std::thread thread;
+  PageServer server{2};
 };
 
 PsDashboard::PsDashboard(const dist::Address& address, std::function<std::optional<PsStatus>()> status) : impl_(std::make_unique<Impl>()) {
-  httplib::Server& http = impl_->http;
-  http.new_task_queue = [] { return new httplib::ThreadPool(2); };
-  http.set_read_timeout(5);
-  http.set_payload_max_length(4096);
+  httplib::Server& http = impl_->server.http();
   const auto serve = [&](const char* path, const char* type, auto make) {
     http.Get(path, [status, type, make](const httplib::Request&, httplib::Response& response) {
       if (const std::optional<PsStatus> now = status()) {
@@ -152,18 +144,11 @@ PsDashboard::PsDashboard(const dist::Address& address, std::function<std::option
   serve("/metrics", "text/plain; version=0.0.4", [](const PsStatus& s) { return prometheus_text(s); });
   serve("/status.json", "application/json", [](const PsStatus& s) { return status_json(s); });
   http.Get("/", [](const httplib::Request&, httplib::Response& response) { response.set_content(kPage, "text/html; charset=utf-8"); });
-  const std::string host = address.host.empty() ? "0.0.0.0" : address.host;
-  impl_->port = address.port == 0 ? http.bind_to_any_port(host.c_str()) : (http.bind_to_port(host.c_str(), address.port) ? address.port : -1);
-  if (impl_->port < 0) throw Error("--metrics: " + address.str() + " cannot be listened on");
-  impl_->thread = std::thread([this] { impl_->http.listen_after_bind(); });
-  while (!impl_->http.is_running()) std::this_thread::sleep_for(std::chrono::milliseconds(1));  // stop() before that would be lost
+  impl_->server.listen(address, "--metrics");
 }
 
-PsDashboard::~PsDashboard() {
-  impl_->http.stop();
-  impl_->thread.join();
-}
+PsDashboard::~PsDashboard() = default;
 
-uint16_t PsDashboard::port() const { return static_cast<uint16_t>(impl_->port); }
+uint16_t PsDashboard::port() const { return impl_->server.port(); }
 
 }  // namespace tern

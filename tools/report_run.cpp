@@ -1,6 +1,5 @@
 #include "tools/report_run.h"
 
-#include <charconv>
 #include <cmath>
 #include <fstream>
 #include <iterator>
@@ -35,38 +34,20 @@ ordered_json json_of(const fs::path& path) {
 
 ordered_json finite(std::optional<double> value) { return value && std::isfinite(*value) ? ordered_json(*value) : ordered_json(nullptr); }
 
-void add_kinds(const std::vector<nn::LayerSpec>& layers, std::map<std::string, std::string>& kinds) {
-  for (const nn::LayerSpec& layer : layers) {
-    if (!layer.name.empty()) kinds[layer.name] = layer.type;
-    add_kinds(layer.body, kinds);
-    add_kinds(layer.shortcut, kinds);
-  }
-}
+/// The network's layers by name, with their place and type; named as nn::build_network does.
+struct LayerNames {
+  std::map<std::string, std::pair<size_t, std::string>> layers;
+  std::map<std::string, int> unnamed;
 
-std::string kind_of(const std::map<std::string, std::string>& kinds, const std::string& layer) {
-  if (const auto found = kinds.find(layer); found != kinds.end()) return found->second;
-  if (const auto found = kinds.find(layer.substr(layer.rfind('.') + 1)); found != kinds.end()) return found->second;
-  return "";
-}
-
-/// Natural order of names: conv2 before conv10, layer2.0.bn1 before layer10.
-bool before(std::string_view a, std::string_view b) {
-  while (!a.empty() && !b.empty()) {
-    uint64_t x = 0, y = 0;
-    const auto stop_a = std::from_chars(a.data(), a.data() + a.size(), x);
-    const auto stop_b = std::from_chars(b.data(), b.data() + b.size(), y);
-    if (stop_a.ptr != a.data() && stop_b.ptr != b.data()) {
-      if (x != y) return x < y;
-      a.remove_prefix(static_cast<size_t>(stop_a.ptr - a.data()));
-      b.remove_prefix(static_cast<size_t>(stop_b.ptr - b.data()));
-    } else {
-      if (a[0] != b[0]) return a[0] < b[0];
-      a.remove_prefix(1);
-      b.remove_prefix(1);
+  void add(const std::vector<nn::LayerSpec>& specs, const std::string& prefix) {
+    for (const nn::LayerSpec& spec : specs) {
+      const std::string name = prefix + (spec.name.empty() ? spec.type + std::to_string(++unnamed[spec.type]) : spec.name);
+      layers.emplace(name, std::pair(layers.size(), spec.type));
+      add(spec.body, name + ".");
+      add(spec.shortcut, name + ".");
     }
   }
-  return a.size() < b.size();
-}
+};
 
 /// Layers with weights, as the last checkpoint has them: name, type, shapes of its tensors, number of parameters.
 ordered_json network_json(const fs::path& folder, const Config& config) {
@@ -74,26 +55,26 @@ ordered_json network_json(const fs::path& folder, const Config& config) {
   if (!fs::exists(last)) return nullptr;
   const SafetensorsFile file = SafetensorsFile::open(last);
   const CheckpointInfo info = read_checkpoint_info(file);
-  std::map<std::string, std::string> kinds;
-  add_kinds(layers_of(config.model, std::ssize(info.classes)), kinds);
+  LayerNames names;
+  names.add(layers_of(config.model, std::ssize(info.classes)), "");
   const std::set<std::string_view> statistics{"running_mean", "running_var", "num_batches_tracked"};
-  const auto natural = [](const std::string& a, const std::string& b) { return before(a, b); };
-  std::map<std::string, ordered_json, decltype(natural)> layers(natural);
+  std::map<size_t, ordered_json> layers;
   int64_t total = 0;
   for (const TensorEntry& entry : file.entries()) {
     if (entry.name == "ema" || entry.name.starts_with("optimizer.")) continue;
     const size_t dot = entry.name.rfind('.');
     if (dot == std::string::npos) continue;
     const std::string layer = entry.name.substr(0, dot), tensor = entry.name.substr(dot + 1);
-    ordered_json& row = layers[layer];
-    if (row.is_null()) row = {{"name", layer}, {"type", kind_of(kinds, layer)}, {"shapes", ordered_json::object()}, {"parameters", 0}};
+    const auto& [place, type] = names.layers[layer];
+    ordered_json& row = layers[place];
+    if (row.is_null()) row = {{"name", layer}, {"type", type}, {"shapes", ordered_json::object()}, {"parameters", 0}};
     if (statistics.contains(tensor)) continue;
     row["shapes"][tensor] = entry.spec.shape.str();
     row["parameters"] = row["parameters"].get<int64_t>() + entry.spec.shape.numel();
     total += entry.spec.shape.numel();
   }
   ordered_json rows = ordered_json::array();
-  for (auto& [name, row] : layers) rows.push_back(std::move(row));
+  for (auto& [place, row] : layers) rows.push_back(std::move(row));
   return {{"model", config.model.layers.empty() ? std::string(name_of(config.model.name)) : "layers"},
           {"input", {info.pictures.height, info.pictures.width, info.pictures.channels}},
           {"classes", info.classes.size()}, {"parameters", total}, {"layers", rows}};

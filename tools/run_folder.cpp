@@ -18,6 +18,7 @@
 #include "tools/csv.h"
 #include "tools/environment.h"
 #include "tools/json_text.h"
+#include "tools/report_pictures.h"
 
 namespace tern {
 namespace {
@@ -27,6 +28,7 @@ using nlohmann::ordered_json;
 
 constexpr const char* kMetricsHeader =
     "epoch,step,train_loss,train_acc,test_loss,test_acc,lr,seconds,images_per_s,data_wait,peak_rss,gpu_util,gpu_mem,val_loss,val_acc";
+constexpr const char* kTensorBoard = "tb";
 constexpr const char* kTimingHeader = "epoch,data,forward,backward,optimizer,eval";
 
 std::string number(double value, int digits = 9) {
@@ -79,7 +81,7 @@ RunFolder::RunFolder(fs::path path, const Config& config) : path_(std::move(path
 
 RunFolder::RunFolder(RunFolder&& other) noexcept
     : path_(std::move(other.path_)), log_config_(other.log_config_), metrics_(std::move(other.metrics_)),
-      timing_(std::move(other.timing_)), steps_(std::move(other.steps_)), log_(std::move(other.log_)),
+      timing_(std::move(other.timing_)), steps_(std::move(other.steps_)), events_(std::move(other.events_)), log_(std::move(other.log_)),
       lock_(std::exchange(other.lock_, -1)) {}
 
 RunFolder::~RunFolder() {
@@ -94,7 +96,7 @@ RunFolder RunFolder::create(const fs::path& folder, const Config& config, const 
   if (error) throw Error(folder.string() + ": cannot be made: " + error.message());
   RunFolder run(folder, config);
   write_file_atomically(folder / "env.json", environment);
-  run.open_streams();
+  run.open_streams(config);
   write_file_atomically(folder / "config.json", config_json(config));  // last: it is what makes the folder a run
   return run;
 }
@@ -103,11 +105,11 @@ RunFolder RunFolder::open(const fs::path& folder, const Config& config, const st
   if (!holds_run(folder)) throw ConfigError(folder.string() + ": holds no run (no config.json)");
   RunFolder run(folder, config);
   write_file_atomically(folder / "env.json", environment);
-  run.open_streams();
+  run.open_streams(config);
   return run;
 }
 
-void RunFolder::open_streams() {
+void RunFolder::open_streams(const Config& config) {
   auto csv = [&](const char* name, const char* header) {
     const fs::path path = path_ / name;
     const bool fresh = !fs::exists(path) || fs::file_size(path) == 0;
@@ -120,6 +122,11 @@ void RunFolder::open_streams() {
     timing_ = csv("timing.csv", kTimingHeader);
   }
   if (log_config_.jsonl) steps_ = append_to(path_ / "steps.jsonl");
+  if (log_config_.tensorboard) {
+    const bool fresh = !holds_events(path_ / kTensorBoard);
+    events_.emplace(path_ / kTensorBoard);
+    if (fresh) events_->text(0, "config", "```\n" + config_json(config) + "\n```");
+  }
   log_ = std::make_shared<spdlog::logger>("run", std::make_shared<spdlog::sinks::basic_file_sink_st>((path_ / "log.txt").string()));
   log_->set_formatter(std::make_unique<spdlog::pattern_formatter>("%Y-%m-%dT%H:%M:%SZ %v", spdlog::pattern_time_type::utc));
   log_->flush_on(spdlog::level::info);
@@ -138,10 +145,13 @@ void RunFolder::rewind(const Config& config, int64_t epoch, int64_t step) {
     const auto object = nlohmann::json::parse(line, nullptr, false);
     return object.is_object() && object.value("step", int64_t{0}) <= step;
   });
-  open_streams();
+  events_.reset();
+  rewind_events(path_ / kTensorBoard, step);
+  open_streams(config);
 }
 
 void RunFolder::add(const EpochMetrics& m, const EpochTiming& t) {
+  add_events(m, t);
   if (!log_config_.csv) return;
   metrics_.clear();  // a disk that was full may have room again
   timing_.clear();
@@ -154,7 +164,38 @@ void RunFolder::add(const EpochMetrics& m, const EpochTiming& t) {
   if (!metrics_ || !timing_) log("metrics could not be written: is the disk full?");
 }
 
+void RunFolder::add_events(const EpochMetrics& m, const EpochTiming& t) {
+  if (!events_) return;
+  std::vector<std::pair<std::string_view, double>> values{
+      {"epoch", static_cast<double>(m.epoch)}, {"loss/train", m.train_loss}, {"loss/test", m.test_loss}, {"accuracy/train", m.train_acc}, {"accuracy/test", m.test_acc},
+      {"lr", m.lr}, {"speed/seconds", m.seconds}, {"speed/images_per_s", m.images_per_s}, {"speed/data_wait", m.data_wait}, {"memory/peak_rss", static_cast<double>(m.peak_rss)},
+      {"timing/data", t.data}, {"timing/forward", t.forward}, {"timing/backward", t.backward}, {"timing/optimizer", t.optimizer}, {"timing/eval", t.eval}};
+  if (m.val_loss) values.emplace_back("loss/val", *m.val_loss);
+  if (m.val_acc) values.emplace_back("accuracy/val", *m.val_acc);
+  if (m.gpu_util) values.emplace_back("speed/gpu_util", *m.gpu_util);
+  if (m.gpu_mem) values.emplace_back("memory/gpu_mem", static_cast<double>(*m.gpu_mem));
+  events_->scalars(m.step, values);
+  if (!events_->good()) log("TensorBoard's events could not be written: is the disk full?");
+}
+
+void RunFolder::write_mistakes(const Evaluation& evaluation, const data::Dataset& data, int64_t step) {
+  if (!events_) return;
+  constexpr int64_t kPictures = 16;
+  constexpr int kLongest = 256;
+  EventWriter events(path_ / kTensorBoard, ".mistakes");
+  int place = 0;
+  for (const int64_t i : worst_mistakes(evaluation, kPictures)) {
+    const Prediction& p = evaluation.predictions[static_cast<size_t>(i)];
+    const auto name = [&](int32_t label) { return label < 0 ? std::string("nothing") : evaluation.classes[static_cast<size_t>(label)]; };
+    char tag[160];
+    std::snprintf(tag, sizeof tag, "mistakes/%02d %s taken for %s", ++place, name(p.label).c_str(), name(p.predicted).c_str());
+    events.image(step, tag, shown_picture(data, i, kLongest));
+  }
+}
+
 void RunFolder::add(const StepRecord& s) {
+  if (events_)
+    events_->scalars(s.step, {{"steps/loss", s.loss}, {"steps/accuracy", s.accuracy}, {"steps/lr", s.lr}, {"steps/grad_norm", s.grad_norm}, {"steps/images_per_s", s.images_per_s}});
   if (!log_config_.jsonl) return;
   ordered_json line = {{"epoch", s.epoch}, {"step", s.step}, {"loss", finite(s.loss)}, {"accuracy", s.accuracy},
                        {"lr", s.lr}, {"grad_norm", finite(s.grad_norm)}, {"images_per_s", s.images_per_s}};

@@ -9,6 +9,7 @@
 
 #include "tools/config.h"
 #include "tools/evaluation.h"
+#include "tools/tensorboard.h"
 
 namespace spdlog {
 class logger;
@@ -56,7 +57,7 @@ struct RunSummary {
 };
 
 /// A training's folder (docs/run-folder.md): config.json, env.json, log.txt, metrics.csv, timing.csv, steps.jsonl,
-/// checkpoints/, eval.json, confusion.csv, per_class.csv, summary.json. Rows are flushed as they are written.
+/// tb/, checkpoints/, eval.json, confusion.csv, per_class.csv, predictions.csv, summary.json. Rows are flushed as they are written.
 class RunFolder {
  public:
   /// Makes the folder. Throws ConfigError when it holds a run already, Error when it cannot be written.
@@ -80,6 +81,8 @@ class RunFolder {
   void add(const StepRecord& step);
   void log(const std::string& line);
   void write_evaluation(const Evaluation& evaluation, const std::string& split);
+  /// The worst mistakes as pictures for TensorBoard; `data` are the pictures that were evaluated.
+  void write_mistakes(const Evaluation& evaluation, const data::Dataset& data, int64_t step);
   void write_summary(const RunSummary& summary);
 
   /// Sum of the column `seconds` of metrics.csv.
@@ -87,11 +90,13 @@ class RunFolder {
 
  private:
   RunFolder(std::filesystem::path path, const Config& config);
-  void open_streams();
+  void open_streams(const Config& config);
+  void add_events(const EpochMetrics& metrics, const EpochTiming& timing);
 
   std::filesystem::path path_;
   LogConfig log_config_;
   std::ofstream metrics_, timing_, steps_;
+  std::optional<EventWriter> events_;
   std::shared_ptr<spdlog::logger> log_;
   int lock_ = -1;
 };

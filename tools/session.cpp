@@ -135,9 +135,10 @@ TrainerResult run_session(const Config& given, const SessionOptions& options, Pr
   }
   resume = team.value_from_leader(resume);
   if (resume && !trainer.resume()) progress.message("no checkpoint to resume from: starting at the beginning");
-  const auto report = [&] {
+  const auto report = [&](const TrainerResult* result) {
     if (!folder) return;
     try {
+      if (result && result->evaluation) folder->write_mistakes(*result->evaluation, *data.test, result->summary.steps);
       write_report(options.folder, data.test);
     } catch (const std::exception& error) {
       progress.message(std::string("warning: no report: ") + error.what());  // the training itself is saved
@@ -145,10 +146,10 @@ TrainerResult run_session(const Config& given, const SessionOptions& options, Pr
   };
   try {
     TrainerResult result = trainer.run();
-    report();
+    report(&result);
     return result;
   } catch (...) {
-    report();  // of what there is, with the curve that diverged
+    report(nullptr);  // of what there is, with the curve that diverged
     throw;
   }
 }

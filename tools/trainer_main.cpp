@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "dist/security.h"
 #include "tools/cli.h"
+#include "tools/dashboard.h"
 #include "tools/data_fetch.h"
 #include "tools/data_synthetic.h"
 #include "tools/exit_codes.h"
@@ -56,9 +57,15 @@ int train(TrainArgs args, std::span<const char* const> argv, const std::shared_p
     return 0;
   }
   check_configs_alike(*team, config);
-  const std::unique_ptr<Progress> progress = make_progress(team->leads() ? args.progress : ProgressStyle::none);
+  std::optional<Dashboard> dashboard;
+  std::unique_ptr<Progress> progress = make_progress(team->leads() ? args.progress : ProgressStyle::none);
   for (const std::string& note : config_notes(config)) progress->message("note: " + note);
   const InterruptGuard guard;
+  if (args.dashboard && !args.dry_run && team->leads()) {
+    dashboard.emplace(dist::parse_address(*args.dashboard, "--dashboard"), options.folder);
+    std::fprintf(stderr, "dashboard: %s\n", dashboard->url().c_str());  // with its token, which stands nowhere else
+    progress = dashboard->watch(std::move(progress));
+  }
   if (experiments) return run_experiments(args, config, options.folder, argv, *progress);
   if (args.dry_run) {
     options.folder.clear();
