@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <queue>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "core/error.h"
+#include "core/final_gradients.h"
 #include "core/tensor_impl.h"
 
 namespace tern {
@@ -86,10 +88,40 @@ namespace {
 /// fixed order) when its node's turn comes.
 class BackwardPass {
  public:
+  using OnFinal = std::function<void(size_t, const Tensor&)>;
   BackwardPass(Context& context, GradOptions options) : context_(context), options_(options) {}
 
   /// Gradients of results of ops to keep, by node and output.
   void watch(const Tensor& tensor) { watched_[tensor.node().get()].push_back(tensor); }
+
+  /// Tells of the gradients of those `inputs` that are leaves once they are final, by their place. `outputs` are seeded later.
+  void await(std::span<const Tensor> inputs, std::span<const Tensor> outputs, OnFinal on_final) {
+    on_final_ = std::move(on_final);
+    for (size_t i = 0; i < inputs.size(); ++i)
+      if (!inputs[i].node()) awaited_.try_emplace(&TapeAccess::impl(inputs[i]), Awaited{i, 0, false});
+    std::vector<const Node*> stack;
+    std::unordered_set<const Node*> seen;
+    const auto visit = [&](const Node* node) {
+      if (node && seen.insert(node).second) stack.push_back(node);
+    };
+    for (const Tensor& output : outputs) visit(output.node().get());
+    while (!stack.empty()) {
+      const Node* node = stack.back();
+      stack.pop_back();
+      for (const Node::Edge& edge : node->edges()) {
+        visit(edge.node.get());
+        if (Awaited* awaited = find_awaited(edge)) ++awaited->uses;
+      }
+    }
+  }
+  /// The same for those that could not be told of before.
+  void tell_rest(std::span<const Tensor> gradients) {
+    std::unordered_set<size_t> told;
+    for (const auto& [leaf, awaited] : awaited_)
+      if (awaited.told) told.insert(awaited.input);
+    for (size_t i = 0; i < gradients.size(); ++i)
+      if (!told.contains(i)) on_final_(i, gradients[i]);
+  }
 
   void seed(const Tensor& output, const Tensor& seed) {
     if (!output.requires_grad()) throw AutogradError("[backward] the output does not depend on anything that requires a gradient");
@@ -135,6 +167,25 @@ class BackwardPass {
   struct Leaf {
     Tensor leaf, gradient;
   };
+  struct Awaited {
+    size_t input = 0;
+    int uses = 0;  // edges to it that have not been followed
+    bool told = false;
+  };
+
+  Awaited* find_awaited(const Node::Edge& edge) {
+    if (awaited_.empty() || edge.node || !edge.leaf.defined()) return nullptr;
+    const auto found = awaited_.find(&TapeAccess::impl(edge.leaf));
+    return found == awaited_.end() ? nullptr : &found->second;
+  }
+  void follow(const Node::Edge& edge) {
+    Awaited* awaited = find_awaited(edge);
+    if (!awaited || --awaited->uses > 0) return;
+    const Tensor gradient = gradient_of(edge.leaf);
+    if (!gradient.defined()) return;
+    awaited->told = true;
+    on_final_(awaited->input, gradient);
+  }
 
   void add(const Node::Edge& edge, const Tensor& gradient) {
     Tensor* slot;
@@ -173,6 +224,7 @@ class BackwardPass {
       add(node->edges()[i], dx[i]);
       dx[i] = {};
     }
+    for (const Node::Edge& edge : node->edges()) follow(edge);
     if (!options_.create_graph && !options_.retain_graph) node->release();
   }
 
@@ -182,11 +234,12 @@ class BackwardPass {
   std::unordered_map<Node*, std::vector<Tensor>> pending_, results_, watched_;
   std::unordered_map<const TensorImpl*, Leaf> leaves_;
   std::vector<const TensorImpl*> leaf_order_;
+  OnFinal on_final_;
+  std::unordered_map<const TensorImpl*, Awaited> awaited_;
 };
 
-}  // namespace
-
-std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs, std::span<const Tensor> seeds, GradOptions options) {
+std::vector<Tensor> gradients_of(std::span<const Tensor> outputs, std::span<const Tensor> inputs, std::span<const Tensor> seeds, GradOptions options,
+                                 BackwardPass::OnFinal on_final) {
   if (outputs.empty()) throw AutogradError("[grad] no outputs given");
   if (!seeds.empty() && seeds.size() != outputs.size())
     throw AutogradError("[grad] " + std::to_string(seeds.size()) + " seeds for " + std::to_string(outputs.size()) + " outputs");
@@ -195,6 +248,7 @@ std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor
     if (!input.requires_grad()) throw AutogradError("[grad] an input does not require a gradient");
     if (input.node()) pass.watch(input);
   }
+  if (on_final) pass.await(inputs, outputs, on_final);
   for (size_t i = 0; i < outputs.size(); ++i) pass.seed(outputs[i], seeds.empty() ? Tensor{} : seeds[i]);
   pass.run();
   std::vector<Tensor> result;
@@ -202,7 +256,19 @@ std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor
     Tensor gradient = pass.gradient_of(input);
     result.push_back(gradient.defined() ? gradient : Tensor::zeros(input.context(), input.shape(), input.dtype()));
   }
+  if (on_final) pass.tell_rest(result);
   return result;
+}
+
+}  // namespace
+
+std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs, std::span<const Tensor> seeds, GradOptions options) {
+  return gradients_of(outputs, inputs, seeds, options, nullptr);
+}
+
+std::vector<Tensor> grad_as_final(std::span<const Tensor> outputs, std::span<const Tensor> inputs, std::span<const Tensor> seeds,
+                                  std::function<void(size_t, const Tensor&)> on_final) {
+  return gradients_of(outputs, inputs, seeds, {}, std::move(on_final));
 }
 
 void Tensor::backward(const Tensor& seed) const {

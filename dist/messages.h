@@ -22,8 +22,9 @@ std::string_view name_of(Mode mode);
 /// Whether two workers' results for the same lanes must be the same: not when each takes the parameters of its time.
 bool is_exact(Mode mode);
 
-/// A result (GRAD) is its body cut into pieces; in front of the first stand the body's digest and its length as u64.
-inline constexpr size_t kResultPrefix = sizeof(Digest) + 8;
+/// A result (GRAD) comes in pieces, so that a worker can send what it has while it still computes. The first is the length
+/// of the body, u64; then come parts of the body, from its end to its beginning; the last, flagged, is the body's digest.
+inline constexpr size_t kResultLength = sizeof(uint64_t);
 
 struct Hello {
   uint8_t oldest_major = kMajor, newest_major = kMajor;  ///< versions that the worker speaks

@@ -245,9 +245,11 @@ bool ServerCore::refuse(Peer& peer, Refusal why, const std::string& text) {
   return false;
 }
 
-void ServerCore::nack(Peer& peer, const FrameHeader& header, Nack::Reason reason) {
+/// Returns true: the connection goes on.
+bool ServerCore::nack(Peer& peer, uint64_t step, uint16_t slot, Nack::Reason reason) {
   ++counters_.nacked;
-  send(peer, FrameType::nack, encode(Nack{reason}), header.step, header.slot);
+  send(peer, FrameType::nack, encode(Nack{reason}), step, slot);
+  return true;
 }
 
 void ServerCore::say_goodbye(Peer& peer) {

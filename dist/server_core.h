@@ -139,14 +139,16 @@ class ServerCore {
   bool on_hello(Peer& peer, Bytes payload, Millis now);
   bool on_heartbeat(Peer& peer, const FrameHeader& header, Bytes payload, Millis now);
   bool on_grad(Peer& peer, const FrameHeader& header, Bytes payload, Millis now);
-  bool start_result(Peer& peer, const FrameHeader& header, Bytes payload, Millis now);
-  bool finish_result(Peer& peer, Millis now);
+  bool start_result(Peer& peer, const FrameHeader& header, Bytes payload);
+  bool finish_result(Peer& peer, Bytes payload, Millis now);
+  bool second_result(Peer& peer, uint64_t step, uint16_t slot, const Digest& digest);
+  const PastSlot* first_result(uint64_t step, uint16_t slot) const;
   bool admit(Peer& peer, const Heartbeat& beat, Millis now);
 
   void send(Peer& peer, FrameType type, std::vector<std::byte> payload = {}, uint64_t step = 0, uint16_t slot = 0);
   void send_parameters(Peer& peer);
   bool refuse(Peer& peer, Refusal why, const std::string& text);
-  void nack(Peer& peer, const FrameHeader& header, Nack::Reason reason);
+  bool nack(Peer& peer, uint64_t step, uint16_t slot, Nack::Reason reason);
   void event(ServerEvent::Kind kind, const Peer& peer, const std::string& text);
 
   void schedule(Millis now);

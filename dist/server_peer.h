@@ -34,10 +34,9 @@ struct ServerCore::Assembly {
   uint64_t step = 0;
   uint16_t slot = 0;
   uint16_t pieces = 0;
-  Digest digest = {};
-  uint64_t total = 0;
-  bool refused = false;  // its pieces are passed over
-  std::shared_ptr<std::vector<std::byte>> body;
+  uint64_t left = 0;  // bytes of the body that have not come: those at its beginning
+  bool nacked = false;
+  std::shared_ptr<std::vector<std::byte>> body;  // none where another result is there already: only the digest matters
 };
 
 struct ServerCore::Peer {

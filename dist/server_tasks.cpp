@@ -1,7 +1,7 @@
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
+#include "dist/byte_io.h"
 #include "dist/server_peer.h"
 
 /// Steps on the server: who computes which lanes, and what comes back.
@@ -23,91 +23,68 @@ std::string text_of(LaneRange range) {
 bool ServerCore::on_grad(Peer& peer, const FrameHeader& header, Bytes payload, Millis now) {
   counters_.gradient_bytes += payload.size();
   auto& assembly = peer.assembly;
+  const bool last = (header.flags & kLastPiece) != 0;
   if (header.piece == 0) {
     if (assembly) return refuse(peer, Refusal::malformed, "a result begins before the one in front of it ends");
-    if (!start_result(peer, header, payload, now)) return false;
-    payload = payload.subspan(std::min(payload.size(), kResultPrefix));
-  } else if (!assembly || assembly->step != header.step || assembly->slot != header.slot || assembly->pieces != header.piece) {
+    if (payload.size() != kResultLength || last) return refuse(peer, Refusal::malformed, "a result's first piece is not its length");
+    return start_result(peer, header, payload);
+  }
+  if (!assembly || assembly->step != header.step || assembly->slot != header.slot || assembly->pieces != header.piece)
     return refuse(peer, Refusal::malformed, "a piece of a result is out of order");
-  }
   ++assembly->pieces;
-  const bool last = (header.flags & kLastPiece) != 0;
-  if (!assembly->refused) {
-    if (assembly->body->size() + payload.size() > assembly->total) return refuse(peer, Refusal::oversized, "a result is longer than it said");
-    assembly->body->insert(assembly->body->end(), payload.begin(), payload.end());
-    if (last) return finish_result(peer, now);
-  } else if (last) {
-    assembly.reset();
-  }
+  if (last) return finish_result(peer, payload, now);
+  if (!assembly->body) return true;
+  if (payload.size() > assembly->left) return refuse(peer, Refusal::oversized, "a result is longer than it said");
+  assembly->left -= payload.size();
+  std::ranges::copy(payload, assembly->body->begin() + static_cast<ptrdiff_t>(assembly->left));
   return true;
 }
 
-/// Decides on a result by its first piece: take it, pass it over, or refuse the worker.
-bool ServerCore::start_result(Peer& peer, const FrameHeader& header, Bytes payload, Millis) {
-  if (payload.size() < kResultPrefix) return refuse(peer, Refusal::malformed, "a result's first piece is too short");
+/// Decides on a result by its first piece: take it, compare its digest, pass it over, or refuse the worker.
+bool ServerCore::start_result(Peer& peer, const FrameHeader& header, Bytes payload) {
   peer.outrun.reset();
   Assembly& assembly = peer.assembly.emplace();
   assembly.step = header.step;
   assembly.slot = header.slot;
-  std::memcpy(assembly.digest.data(), payload.data(), sizeof(Digest));
-  for (size_t i = 0; i < 8; ++i) assembly.total |= static_cast<uint64_t>(payload[sizeof(Digest) + i]) << (8 * i);
-  assembly.refused = true;  // until it is wanted
-  const auto seen_before = [&](const PastSlot& first) {
-    if (first.digest == assembly.digest) {
-      ++counters_.duplicates;
-      send(peer, FrameType::grad_ack, {}, header.step, header.slot);
-      return true;
-    }
-    if (!is_exact(options_.terms.mode) || may_differ(peer, first)) {  // computed with other parameters, or without what was held back
-      nack(peer, header, Nack::Reason::late);
-      return true;
-    }
-    ++counters_.alarms;
-    event(ServerEvent::Kind::alarm, peer, "a second result for step " + std::to_string(header.step) + " differs from the first: " + hex(assembly.digest) + " and " + hex(first.digest));
-    return refuse(peer, Refusal::conflict, "another result for this slot was different");
-  };
-  if (header.run_epoch != options_.run_epoch) {
-    nack(peer, header, Nack::Reason::stale_run);
-    return true;
-  }
+  assembly.pieces = 1;
+  assembly.left = load<uint64_t>(payload.data());
+  assembly.nacked = true;  // until it is wanted
+  if (header.run_epoch != options_.run_epoch) return nack(peer, header.step, header.slot, Nack::Reason::stale_run);
   const auto task = open_.find(header.step);
   if (task == open_.end() || header.slot >= task->second.slots.size()) {
-    const auto past = past_.find(header.step);
-    if (past != past_.end() && header.slot < past->second.size()) return seen_before(past->second[header.slot]);
-    nack(peer, header, Nack::Reason::late);
-    return true;
+    assembly.nacked = !first_result(header.step, header.slot);
+    return assembly.nacked ? nack(peer, header.step, header.slot, Nack::Reason::late) : true;
   }
   const Slot& slot = task->second.slots[header.slot];
-  if (slot.result) return seen_before(slot.taken);
-  if (!slot.owners.contains(peer.connection)) {
-    nack(peer, header, Nack::Reason::not_assigned);
+  if (slot.result) {
+    assembly.nacked = false;
     return true;
   }
+  if (!slot.owners.contains(peer.connection)) return nack(peer, header.step, header.slot, Nack::Reason::not_assigned);
   const uint64_t wanted = task->second.task.result_bytes(slot.range);
-  if (assembly.total != wanted)
-    return refuse(peer, Refusal::oversized, "a result of " + std::to_string(assembly.total) + " bytes, wanted " + std::to_string(wanted));
-  assembly.refused = false;
-  assembly.body = std::make_shared<std::vector<std::byte>>();
-  assembly.body->reserve(assembly.total);
+  if (assembly.left != wanted)
+    return refuse(peer, Refusal::oversized, "a result of " + std::to_string(assembly.left) + " bytes, wanted " + std::to_string(wanted));
+  assembly.nacked = false;
+  assembly.body = std::make_shared<std::vector<std::byte>>(wanted);
   return true;
 }
 
-bool ServerCore::finish_result(Peer& peer, Millis now) {
+bool ServerCore::finish_result(Peer& peer, Bytes payload, Millis now) {
   const Assembly assembly = std::move(*peer.assembly);
   peer.assembly.reset();
-  if (assembly.body->size() != assembly.total) return refuse(peer, Refusal::malformed, "a result is shorter than it said");
-  if (digest_of(*assembly.body) != assembly.digest) return refuse(peer, Refusal::bad_checksum, "a result's digest is not that of its bytes");
+  if (payload.size() != sizeof(Digest)) return refuse(peer, Refusal::malformed, "a result's last piece is not its digest");
+  if (assembly.nacked) return true;
+  Digest digest;
+  std::ranges::copy(payload, digest.begin());
+  if (assembly.body && assembly.left > 0) return refuse(peer, Refusal::malformed, "a result is shorter than it said");
+  if (assembly.body && digest_of(*assembly.body) != digest) return refuse(peer, Refusal::bad_checksum, "a result's digest is not that of its bytes");
   const auto found = open_.find(assembly.step);
-  if (found == open_.end() || found->second.slots[assembly.slot].result) {  // another worker was first
-    ++counters_.duplicates;
-    send(peer, FrameType::grad_ack, {}, assembly.step, assembly.slot);
-    return true;
-  }
+  if (found == open_.end() || !assembly.body || found->second.slots[assembly.slot].result) return second_result(peer, assembly.step, assembly.slot, digest);
   OpenTask& task = found->second;
   if (task.task.well_formed && !task.task.well_formed(*assembly.body)) return refuse(peer, Refusal::malformed, "a result that cannot be read");
   Slot& slot = task.slots[assembly.slot];
-  slot.result = SlotResult{slot.range, assembly.body, assembly.digest, peer.id};
-  slot.taken = {assembly.digest, peer.hello.instance, std::nullopt};
+  slot.result = SlotResult{slot.range, assembly.body, digest, peer.id};
+  slot.taken = {digest, peer.hello.instance, std::nullopt};
   if (sparse()) note_holder(peer, task.task, *slot.result, slot.taken);
   ++counters_.results;
   // Until its heartbeat says better: a lease is short only for a worker whose speed is known.
@@ -135,6 +112,29 @@ bool ServerCore::finish_result(Peer& peer, Millis now) {
     ++counters_.steps;
   }
   return true;
+}
+
+/// What was taken for a slot; null: nothing, or it is forgotten.
+const ServerCore::PastSlot* ServerCore::first_result(uint64_t step, uint16_t slot) const {
+  if (const auto task = open_.find(step); task != open_.end())
+    return slot < task->second.slots.size() && task->second.slots[slot].result ? &task->second.slots[slot].taken : nullptr;
+  const auto past = past_.find(step);
+  return past != past_.end() && slot < past->second.size() ? &past->second[slot] : nullptr;
+}
+
+/// A whole result for a slot that had one. The same: acknowledged again. Another: an alarm, unless it may differ.
+bool ServerCore::second_result(Peer& peer, uint64_t step, uint16_t slot, const Digest& digest) {
+  const PastSlot* first = first_result(step, slot);
+  if (first && first->digest == digest) {
+    ++counters_.duplicates;
+    send(peer, FrameType::grad_ack, {}, step, slot);
+    return true;
+  }
+  // Computed with other parameters, or without what was held back.
+  if (!first || !is_exact(options_.terms.mode) || may_differ(peer, *first)) return nack(peer, step, slot, Nack::Reason::late);
+  ++counters_.alarms;
+  event(ServerEvent::Kind::alarm, peer, "a second result for step " + std::to_string(step) + " differs from the first: " + hex(digest) + " and " + hex(first->digest));
+  return refuse(peer, Refusal::conflict, "another result for this slot was different");
 }
 
 // ---- training

@@ -143,6 +143,14 @@ bool Worker::wanted(const Work& work) const {
   return core_.wanted(work);
 }
 
+void Worker::send_part(const Work& work, const std::shared_ptr<const std::vector<std::byte>>& body, size_t from) {
+  {
+    const std::lock_guard lock(mutex_);
+    core_.send_part(work, body, from);
+  }
+  flush_soon();
+}
+
 void Worker::finish(const Work& work, std::shared_ptr<const std::vector<std::byte>> body, double lane_seconds) {
   {
     const std::lock_guard lock(mutex_);

@@ -37,6 +37,7 @@ class Worker final : public ConnectionHandler {
   void ready(const Digest& model, const Digest& data);
   void refuse(Refusal why, const std::string& text);
   bool wanted(const Work& work) const;
+  void send_part(const Work& work, const std::shared_ptr<const std::vector<std::byte>>& body, size_t from);
   void finish(const Work& work, std::shared_ptr<const std::vector<std::byte>> body, double lane_seconds);
   void progressed();
   void leave();

@@ -1,8 +1,9 @@
 #include "dist/worker_core.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
+
+#include "dist/byte_io.h"
 
 namespace tern::dist {
 namespace {
@@ -23,6 +24,7 @@ void WorkerCore::connected(Millis now) {
   welcomed_ = false;
   decoder_ = FrameDecoder();
   received_seq_ = sent_seq_ = 0;
+  sending_.reset();
   heard_ = beat_sent_ = now;
   frames_.clear();
   close_ = close_taken_ = false;
@@ -34,6 +36,7 @@ void WorkerCore::disconnected(Millis) {
   online_ = false;
   queue_.clear();
   computing_.reset();
+  sending_.reset();
   parameters_.reset();
   frames_.clear();
 }
@@ -248,40 +251,63 @@ bool WorkerCore::wanted(const Work& work) const {
   return online() && work.run_epoch == run_epoch_ && work.step >= floor_ && computing_ == std::pair{work.step, work.slot};
 }
 
+void WorkerCore::send_part(const Work& work, const std::shared_ptr<const std::vector<std::byte>>& body, size_t from) {
+  if (!sending_ && !wanted(work)) return;
+  if (!sending_) begin_result(work, body->size());
+  if (online()) send_down_to(body, from);
+}
+
 void WorkerCore::finish(const Work& work, std::shared_ptr<const std::vector<std::byte>> body, double lane_seconds, Millis now) {
-  const bool send_it = wanted(work) && body;
+  // What was begun is ended, or the server would not know where the next one begins.
+  const bool send_it = online() && body && (sending_ || wanted(work));
+  if (!body && sending_) fail(Refusal::malformed, "a result that was begun is given up");
   computing_.reset();
   busy_ = false;
   asked_ = true;
   lanes_done_ += static_cast<uint64_t>(work.range.count);
   if (body) lane_seconds_ = lane_seconds_ > 0 ? 0.75 * lane_seconds_ + 0.25 * lane_seconds : lane_seconds;
   if (!send_it) {
+    sending_.reset();
     if (online()) beat(now);
     return;
   }
-  const Bytes all = *body;
-  const Digest digest = digest_of(all);
-  auto first = std::make_shared<std::vector<std::byte>>(digest.begin(), digest.end());
-  for (size_t i = 0; i < 8; ++i) first->push_back(static_cast<std::byte>(all.size() >> (8 * i)));
+  if (!sending_) begin_result(work, body->size());
+  send_down_to(body, 0);
+  const Digest digest = digest_of(*body);
+  const auto last = std::make_shared<std::vector<std::byte>>(digest.begin(), digest.end());
+  send_piece(*last, true, last);
+  sending_.reset();
+  if (now - beat_sent_ >= static_cast<Millis>(terms_->heartbeat_ms) / 2) beat(now);
+}
+
+void WorkerCore::begin_result(const Work& work, size_t size) {
   FrameHeader header;
   header.type = FrameType::grad;
   header.run_epoch = work.run_epoch;
   header.step = work.step;
   header.worker = terms_->worker;
   header.slot = work.slot;
-  const auto push = [&](Bytes piece, bool last, std::shared_ptr<const void> keep) {
-    header.seq = sent_seq_++;
-    header.flags = last ? kLastPiece : 0;
-    frames_.push_back({encode_header(header, piece), piece, std::move(keep)});
-    ++header.piece;
-  };
-  // The digest goes ahead by itself: the body is cut without being copied.
-  push(*first, false, first);
-  for (size_t at = 0; at < all.size(); at += kMaxPayload) {
-    const Bytes piece = all.subspan(at, std::min(kMaxPayload, all.size() - at));
-    push(piece, at + piece.size() == all.size(), body);
+  sending_ = Sending{header, size};
+  const auto length = std::make_shared<std::vector<std::byte>>(kResultLength);
+  store(length->data(), static_cast<uint64_t>(size));
+  send_piece(*length, false, length);
+}
+
+/// The body is cut without being copied.
+void WorkerCore::send_down_to(const std::shared_ptr<const std::vector<std::byte>>& body, size_t from) {
+  while (sending_->left > from) {
+    const size_t size = std::min(kMaxPayload, sending_->left - from);
+    sending_->left -= size;
+    send_piece(Bytes(*body).subspan(sending_->left, size), false, body);
   }
-  if (now - beat_sent_ >= static_cast<Millis>(terms_->heartbeat_ms) / 2) beat(now);
+}
+
+void WorkerCore::send_piece(Bytes piece, bool last, std::shared_ptr<const void> keep) {
+  FrameHeader& header = sending_->header;
+  header.seq = sent_seq_++;
+  header.flags = last ? kLastPiece : 0;
+  frames_.push_back({encode_header(header, piece), piece, std::move(keep)});
+  ++header.piece;
 }
 
 void WorkerCore::leave(Millis) {

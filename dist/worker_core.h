@@ -58,7 +58,10 @@ class WorkerCore {
   bool wanted(const Work& work) const;
   /// Shows that the computing thread is alive within one long piece of work.
   void progressed() { ++lanes_done_; }
-  /// `body` is sent unless nobody wants it.
+  /// The bytes of a result from `from` on are final and are sent, but for those that were. Those before it are still
+  /// computed, into the same body, which finish() is then given.
+  void send_part(const Work& work, const std::shared_ptr<const std::vector<std::byte>>& body, size_t from);
+  /// `body` is sent, or what is left of it. One of which nothing was sent is dropped when nobody wants it.
   void finish(const Work& work, std::shared_ptr<const std::vector<std::byte>> body, double lane_seconds, Millis now);
   /// Finishes what it owes, and goes.
   void leave(Millis now);
@@ -85,6 +88,9 @@ class WorkerCore {
   bool fail(Refusal why, const std::string& text);
   void send(FrameType type, std::vector<std::byte> payload = {}, uint64_t step = 0, uint16_t slot = 0);
   void beat(Millis now);
+  void begin_result(const Work& work, size_t size);
+  void send_piece(Bytes piece, bool last, std::shared_ptr<const void> keep);
+  void send_down_to(const std::shared_ptr<const std::vector<std::byte>>& body, size_t from);
   bool on_assign(const FrameHeader& header, Bytes payload);
   bool exact() const { return is_exact(terms_->mode); }
   void forget_before(uint64_t step);
@@ -107,6 +113,11 @@ class WorkerCore {
   bool busy_ = false;   // the computing thread has work, be it void by now
   bool asked_ = false;  // for work, since the last heartbeat: it does not hang
   std::optional<std::pair<uint64_t, uint16_t>> computing_;  // step, slot; while the result is owed
+  struct Sending {
+    FrameHeader header;  // of the next piece
+    size_t left = 0;     // bytes of the body that were not sent
+  };
+  std::optional<Sending> sending_;  // the result that is computed, once a part of it went out
   uint64_t floor_ = 0;  // steps before are void
   struct Parameters {
     uint64_t version = 0;

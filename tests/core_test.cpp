@@ -7,6 +7,7 @@
 #include "core/basic_ops.h"
 #include "core/device_runtime.h"
 #include "core/error.h"
+#include "core/final_gradients.h"
 #include "core/lanes.h"
 #include "core/memory_plan.h"
 #include "core/parameter_store.h"
@@ -157,6 +158,23 @@ TEST_CASE("tape: a diamond sums both ways, and leaves collect over backwards", "
   CHECK(x.grad().to_vector<float>() == std::vector<float>{5, 7});
   sum(x).backward();
   CHECK(x.grad().to_vector<float>() == std::vector<float>{6, 8});
+}
+
+TEST_CASE("tape: gradients are told of once, when nothing more can be added to them", "[core]") {
+  Context context;
+  Tensor first = vector_of(context, {2, 3}).set_requires_grad(), last = vector_of(context, {5, 7}).set_requires_grad();
+  Tensor twice = vector_of(context, {1, 2}).set_requires_grad(), unused = vector_of(context, {1, 1}).set_requires_grad();
+  const Tensor y = sum(mul(mul(mul(mul(first, twice), first), twice), last));
+  const std::vector<Tensor> inputs{first, twice, last, unused};
+  std::vector<size_t> order;
+  std::vector<std::vector<float>> told(inputs.size());
+  const auto all = grad_as_final(std::vector{y}, inputs, {}, [&](size_t input, const Tensor& gradient) {
+    order.push_back(input);
+    told[input] = gradient.to_vector<float>();
+  });
+  CHECK(order == std::vector<size_t>{2, 0, 1, 3});  // both uses of `first` come in front of the second one of `twice`
+  for (size_t i = 0; i < inputs.size(); ++i) CHECK(all[i].to_vector<float>() == told[i]);
+  CHECK(told[0] == std::vector<float>{20, 168});
 }
 
 TEST_CASE("tape: what it refuses", "[core]") {

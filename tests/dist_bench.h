@@ -128,7 +128,7 @@ struct Client {
   }
   void result(uint64_t step, uint16_t slot, const ByteVector& body, uint64_t run_epoch = 5) {
     FrameHeader header{.run_epoch = run_epoch, .step = step, .seq = seq, .slot = slot};
-    seq += 2;
+    seq += sim::kResultFrames;
     bench.receive(id, bytes_of(result_frames(header, body, digest_of(body))));
   }
   int count(FrameType type) { return bench.count(id, type); }

@@ -26,6 +26,31 @@ TEST_CASE("a second result: the same is acknowledged, another is an alarm") {
   CHECK(bench.core.take_results().empty());
 }
 
+TEST_CASE("a result's parts come from its end; a second one is compared when its digest comes") {
+  Bench bench;
+  bench.core.begin(task(0), bench.now);
+  Client client(bench, 1);
+  client.get_ready();
+  ByteVector whole(16);
+  for (size_t i = 0; i < whole.size(); ++i) whole[i] = static_cast<std::byte>(i);
+  const auto send = [&](const ByteVector& body) {
+    const auto frames = result_frames({.run_epoch = 5, .seq = client.seq}, body, digest_of(body), 5);
+    client.seq += frames.size();
+    for (const Outgoing& frame : frames) {
+      CHECK(client.count(FrameType::grad_ack) == static_cast<int>(bench.core.counters().results + bench.core.counters().duplicates));
+      bench.receive(client.id, bytes_of({frame}));
+    }
+  };
+  send(whole);
+  const auto results = bench.core.take_results();
+  REQUIRE(results.size() == 1);
+  CHECK(*results[0].slots[0].body == whole);
+  send(whole);
+  CHECK(client.count(FrameType::grad_ack) == 2);
+  send(body(4));
+  CHECK(client.refusal() == Refusal::conflict);
+}
+
 TEST_CASE("results that differ are no alarm where each has the parameters of its time") {
   ServerOptions with = options();
   with.terms.mode = Mode::asp;

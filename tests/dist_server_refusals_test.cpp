@@ -99,7 +99,7 @@ TEST_CASE("results are refused that are not what was asked for") {
   };
   const FrameHeader grad{.type = FrameType::grad, .run_epoch = 5};
   CHECK(refusal_of(1, [](Client& c) { c.result(0, 0, body(5)); }) == Refusal::oversized);
-  CHECK(refusal_of(2, [&](Client& c) { c.send(grad, ByteVector(10)); }) == Refusal::malformed);  // no room for the digest
+  CHECK(refusal_of(2, [&](Client& c) { c.send(grad, ByteVector(10)); }) == Refusal::malformed);  // no length
   CHECK(refusal_of(3, [&](Client& c) { c.send({.type = FrameType::grad, .run_epoch = 5, .piece = 1}, body(4)); }) == Refusal::malformed);
   CHECK(refusal_of(4, [&](Client& c) {
           bench.receive(c.id, bytes_of(result_frames({.run_epoch = 5, .seq = c.seq}, body(4), digest_of(body(4, 2)))));
@@ -107,7 +107,8 @@ TEST_CASE("results are refused that are not what was asked for") {
   const auto begun = [&](Client& c) { bench.receive(c.id, bytes_of({result_frames({.run_epoch = 5, .seq = c.seq++}, body(4), digest_of(body(4)))[0]})); };
   CHECK(refusal_of(5, [&](Client& c) {
           begun(c);
-          c.send({.type = FrameType::grad, .flags = kLastPiece, .run_epoch = 5, .piece = 1}, body(3));
+          c.send({.type = FrameType::grad, .run_epoch = 5, .piece = 1}, body(3));
+          c.send({.type = FrameType::grad, .flags = kLastPiece, .run_epoch = 5, .piece = 2}, ByteVector(16));
         }) == Refusal::malformed);
   CHECK(refusal_of(6, [&](Client& c) {
           begun(c);
@@ -117,6 +118,11 @@ TEST_CASE("results are refused that are not what was asked for") {
           begun(c);
           begun(c);
         }) == Refusal::malformed);
+  CHECK(refusal_of(8, [&](Client& c) {
+          begun(c);
+          c.send({.type = FrameType::grad, .flags = kLastPiece, .run_epoch = 5, .piece = 1}, body(4));  // no digest
+        }) == Refusal::malformed);
+  CHECK(refusal_of(9, [&](Client& c) { c.send({.type = FrameType::grad, .flags = kLastPiece, .run_epoch = 5}, ByteVector(8)); }) == Refusal::malformed);
   CHECK(bench.core.pending_bytes() == 0);
   CHECK(bench.core.take_results().empty());
 }

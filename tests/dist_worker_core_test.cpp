@@ -70,7 +70,7 @@ TEST_CASE("a worker computes what it was given with the parameters that belong t
   CHECK(bench.core.wanted(*work));
   bench.sent();
   bench.core.finish(*work, std::make_shared<ByteVector>(8), 0.1, bench.now);
-  CHECK(bench.sent() == std::vector{FrameType::grad, FrameType::grad});
+  CHECK(bench.sent() == std::vector{FrameType::grad, FrameType::grad, FrameType::grad});
   bench.send({.type = FrameType::commit, .step = 3}, encode(Commit{}));  // another did the rest
   CHECK_FALSE(bench.core.next());
   CHECK(bench.core.committed() == 4);
@@ -86,13 +86,60 @@ TEST_CASE("what a worker was given before REBASE is void, but what it computes i
   bench.assign(3, {{0, 0, 2}});  // given back
   bench.sent();
   bench.core.finish(*work, std::make_shared<ByteVector>(8), 0.1, bench.now);
-  CHECK(bench.sent() == std::vector{FrameType::grad, FrameType::grad});
+  CHECK(bench.sent() == std::vector{FrameType::grad, FrameType::grad, FrameType::grad});
   CHECK_FALSE(bench.core.next());
   bench.send({.type = FrameType::rebase, .step = 9}, {});
   bench.assign(3, {{1, 2, 1}});  // the last word counts
   const auto again = bench.core.next();
   REQUIRE(again);
   CHECK(bench.core.wanted(*again));
+}
+
+TEST_CASE("a result is sent in parts while it is computed, from its end, and to the end once it was begun") {
+  WorkerBench bench;
+  bench.welcome();
+  bench.parameters(3);
+  bench.assign(3, {{0, 0, 2}, {1, 2, 1}});
+  const auto work = bench.core.next();
+  REQUIRE(work);
+  bench.sent();
+  const auto body = std::make_shared<ByteVector>(10);
+  for (size_t i = 0; i < body->size(); ++i) (*body)[i] = static_cast<std::byte>(i);
+  const auto payloads = [&] {
+    std::vector<ByteVector> all;
+    for (const Outgoing& frame : bench.core.take_frames())
+      if (sim::header_of(frame).type == FrameType::grad) all.emplace_back(frame.payload.begin(), frame.payload.end());
+    return all;
+  };
+  const auto bytes = [&](size_t from, size_t to) { return ByteVector(body->begin() + static_cast<ptrdiff_t>(from), body->begin() + static_cast<ptrdiff_t>(to)); };
+  bench.core.send_part(*work, body, 7);
+  const auto first = payloads();
+  REQUIRE(first.size() == 2);
+  CHECK(first[0] == ByteVector{std::byte{10}, {}, {}, {}, {}, {}, {}, {}});
+  CHECK(first[1] == bytes(7, 10));
+  bench.core.send_part(*work, body, 7);
+  CHECK(payloads().empty());
+  bench.send({.type = FrameType::commit, .step = 3}, encode(Commit{}));  // another was first
+  CHECK_FALSE(bench.core.wanted(*work));
+  bench.core.send_part(*work, body, 2);
+  CHECK(payloads() == std::vector<ByteVector>{bytes(2, 7)});
+  bench.core.finish(*work, body, 0.1, bench.now);
+  const Digest digest = digest_of(*body);
+  CHECK(payloads() == std::vector<ByteVector>{bytes(0, 2), ByteVector(digest.begin(), digest.end())});
+
+  bench.assign(4, {{0, 0, 2}});
+  bench.parameters(4);
+  const auto other = bench.core.next();
+  REQUIRE(other);
+  bench.core.send_part(*other, body, 5);
+  CHECK(payloads().size() == 2);
+  bench.core.disconnected(bench.now);  // the next connection knows nothing of it
+  bench.seq = 0;
+  bench.core.connected(bench.now);
+  bench.welcome();
+  bench.core.send_part(*other, body, 1);
+  bench.core.finish(*other, body, 0.1, bench.now);
+  CHECK(payloads().empty());
 }
 
 TEST_CASE("a worker is ready only when its thread asks for work") {

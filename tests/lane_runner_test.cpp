@@ -117,6 +117,46 @@ TEST_CASE("LaneRunner: shares of any number of parties train to the bits of one"
       }
 }
 
+TEST_CASE("LaneRunner: what a listener is told of a gradient is final, comes from its end, and changes no bit", "[dist]") {
+  const auto gradient_of = [](StepSwitches switches, int64_t bucket, std::vector<int64_t>& told) {
+    Context context({.threads = 2});
+    const Config config = small_config();
+    LanePass pass(context, config, {.height = kSize, .width = kSize, .channels = 3}, 10);
+    LaneRunner runner(context, pass, switches);
+    std::vector<std::pair<int64_t, std::vector<float>>> parts;
+    if (bucket > 0)
+      pass.set_gradient_listener(bucket, [&](int64_t first) {
+        const std::vector<float> now = runner.gradient().to_vector<float>();
+        parts.emplace_back(first, std::vector<float>(now.begin() + first, now.end()));
+      });
+    std::vector<float> gradient;
+    for (int step = 0; step < 3; ++step) {  // the first is recorded
+      parts.clear();
+      told.clear();
+      context.set_rng_key(config.run.seed, 0);
+      runner.run(batch_of(0, step, 8), 0, 8, 20, {0, 2});
+      gradient = runner.gradient().to_vector<float>();
+      int64_t before = std::ssize(gradient);
+      for (const auto& [first, part] : parts) {
+        CHECK((first == 0 || before - first >= bucket));
+        before = first;
+        told.push_back(first);
+        CHECK((part == std::vector<float>(gradient.begin() + first, gradient.end())));
+      }
+    }
+    return gradient;
+  };
+  std::vector<int64_t> none, told;
+  const std::vector<float> alone = gradient_of({}, 0, none);
+  for (const bool plan : {true, false})
+    for (const int64_t bucket : {1, 200, 1 << 30}) {
+      CHECK((gradient_of({.plan = plan}, bucket, told) == alone));
+      REQUIRE(!told.empty());
+      CHECK(told.back() == 0);
+      CHECK((told.size() == 1) == (bucket == 1 << 30));
+    }
+}
+
 // A folded pass rounds its lanes' gradients to 16 bits together, so only lanes one after another can be shared out.
 TEST_CASE("LaneRunner: with a loss scale, lanes one after another train to the bits of one party", "[dist]") {
   const Trained alone = train(0, {.fold = false}, "fp16");

@@ -11,6 +11,7 @@
 #include "kernels/clip_coefficient/clip_coefficient.h"
 #include "kernels/ema/ema.h"
 #include "kernels/flatten_into/flatten_into.h"
+#include "kernels/flatten_into/flatten_then.h"
 #include "kernels/global_norm/global_norm.h"
 #include "kernels/loss_scale/loss_scale.h"
 #include "kernels/sgd/sgd.h"
@@ -261,6 +262,19 @@ TEST_CASE("flatten_into: tensors land at their offsets, gaps keep their values",
   CHECK(arena.to_vector<float>() == std::vector<float>{-1, 1.5f, 1.5f, 1.5f, -1, -1, 1, 2, 3, 4, -1, -1});
   CHECK_THROWS_WITH(flatten_into(arena, std::vector{a, b}, std::vector<int64_t>{6, 10}),
                     "[flatten_into] tensor 1, bf16[3], does not fit into f32[12] at 10");
+}
+
+TEST_CASE("flatten_then: calls back each time when the copies are made, in a plan's replays too", "[optim]") {
+  Context context(with_threads(2));
+  const Tensor arena = Tensor::zeros(context, {4});
+  std::vector<std::vector<float>> seen;
+  CompiledStep step = compile(context, [&](std::span<const Tensor> in) {
+    const Tensor y = mul(in[0], in[0]);
+    flatten_then(arena, std::vector{y}, std::vector<int64_t>{2}, [&] { seen.push_back(arena.to_vector<float>()); });
+    return std::vector<Tensor>{add(y, y)};
+  });
+  for (const float value : {1.0f, 2.0f, 3.0f}) step({Tensor::full(context, {2}, value)});
+  CHECK(seen == std::vector<std::vector<float>>{{0, 0, 1, 1}, {0, 0, 4, 4}, {0, 0, 9, 9}});
 }
 
 TEST_CASE("optimizer ops refuse tensors and segments that do not fit", "[optim]") {

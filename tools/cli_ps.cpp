@@ -114,7 +114,7 @@ WorkerCommand parse_worker(std::span<const char* const> argv) {
   WorkerArgs args;
   SecurityText security;
   std::string server, progress = "auto", reconnect = "60s";
-  bool no_fold = false, no_plan = false;
+  bool no_fold = false, no_plan = false, no_overlap = false;
   CLI::App app{"Computes lanes for a ps_server, which says what is trained", "ps_worker"};
   app.set_version_flag("--version", std::string(version()));
   app.add_option("--server", server, "The server, HOST:PORT")->required()->type_name("HOST:PORT");
@@ -126,6 +126,7 @@ WorkerCommand parse_worker(std::span<const char* const> argv) {
   app.add_option("--reconnect", reconnect, "How long to try where the server is gone")->type_name("TIME")->capture_default_str();
   app.add_flag("--no-fold", no_fold, "Lanes one after another, not in one batch");
   app.add_flag("--no-plan", no_plan, "Eager execution: no recorded plan");
+  app.add_flag("--no-overlap", no_overlap, "Send a gradient when all of it is computed");
   app.add_option("--progress", progress, "auto, bar, lines, json or none")->type_name("KIND");
   app.footer(
       "Example:\n"
@@ -141,6 +142,7 @@ WorkerCommand parse_worker(std::span<const char* const> argv) {
   args.reconnect = std::chrono::milliseconds(static_cast<int64_t>(1000 * parse_duration(reconnect, "--reconnect")));
   args.fold = !no_fold;
   args.plan = !no_plan;
+  args.overlap = !no_overlap;
   args.security = security.result();
   return args;
 }

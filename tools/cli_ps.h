@@ -30,7 +30,7 @@ struct WorkerArgs {
   int threads = 0;
   std::string data;                     ///< "": the folder that the server's config names
   std::chrono::milliseconds reconnect{60000};  ///< without a server for so long it gives up
-  bool fold = true, plan = true;
+  bool fold = true, plan = true, overlap = true;
   ProgressStyle progress = ProgressStyle::automatic;
 };
 using WorkerCommand = std::variant<WorkerArgs, CliText>;

@@ -27,23 +27,28 @@ void for_reports(const BodyLayout& layout, dist::LaneRange range, int64_t steps,
   }
 }
 
-/// A body of the bytes of a gradient and the numbers of reports.
-std::shared_ptr<std::vector<std::byte>> join(dist::Bytes gradient, std::span<const NodeReport> reports) {
-  size_t size = gradient.size();
-  for (const NodeReport& report : reports) size += report.numbers.size() * sizeof(float);
+/// A body of the numbers of reports and the bytes of a gradient.
+std::shared_ptr<std::vector<std::byte>> join(std::span<const NodeReport> reports, dist::Bytes gradient) {
   auto body = std::make_shared<std::vector<std::byte>>();
-  body->reserve(size);
-  body->insert(body->end(), gradient.begin(), gradient.end());
   for (const NodeReport& report : reports) {
     const dist::Bytes numbers = std::as_bytes(std::span(report.numbers));
     body->insert(body->end(), numbers.begin(), numbers.end());
   }
+  body->insert(body->end(), gradient.begin(), gradient.end());
   return body;
 }
 
-dist::SparseEntry entry_at(dist::Bytes body, size_t i) {
+void to_half(std::span<const float> values, std::byte* to) {
+  for (size_t i = 0; i < values.size(); ++i) {
+    const Half half(values[i]);
+    std::memcpy(to + i * sizeof half, &half, sizeof half);
+  }
+}
+
+/// Entry i of a gradient's.
+dist::SparseEntry entry_at(dist::Bytes gradient, size_t i) {
   dist::SparseEntry entry;
-  std::memcpy(&entry, body.data() + i * sizeof entry, sizeof entry);
+  std::memcpy(&entry, gradient.data() + i * sizeof entry, sizeof entry);
   return entry;
 }
 
@@ -71,23 +76,49 @@ uint64_t BodyLayout::bytes(dist::LaneRange range, int64_t steps, int64_t picture
   return gradient_bytes() + static_cast<uint64_t>(all) * sizeof(float);
 }
 
+BodyWriter::BodyWriter(const BodyLayout& layout, dist::LaneRange range, int64_t steps, int64_t pictures)
+    : layout_(layout), body_(std::make_shared<std::vector<std::byte>>(layout.bytes(range, steps, pictures))), written_(layout.parameters) {}
+
+size_t BodyWriter::write(std::span<const float> gradient, int64_t first) {
+  const size_t begin = body_->size() - layout_.gradient_bytes(), size = layout_.wire == dist::Wire::f16 ? sizeof(Half) : sizeof(float);
+  const auto more = gradient.subspan(static_cast<size_t>(first), static_cast<size_t>(written_ - first));
+  std::byte* to = body_->data() + begin + static_cast<size_t>(first) * size;
+  if (layout_.wire == dist::Wire::f16)
+    to_half(more, to);
+  else
+    std::memcpy(to, more.data(), more.size_bytes());
+  written_ = first;
+  return begin + static_cast<size_t>(first) * size;
+}
+
+std::shared_ptr<std::vector<std::byte>> BodyWriter::finish(std::span<const float> gradient, std::span<const NodeReport> reports) {
+  write(gradient, 0);
+  size_t at = 0;
+  for (const NodeReport& report : reports) {
+    std::memcpy(body_->data() + at, report.numbers.data(), report.numbers.size() * sizeof(float));
+    at += report.numbers.size() * sizeof(float);
+  }
+  return body_;
+}
+
 std::shared_ptr<std::vector<std::byte>> encode_body(const BodyLayout& layout, std::span<const float> gradient,
                                                     std::span<const NodeReport> reports) {
-  if (layout.wire != dist::Wire::f16) return join(std::as_bytes(gradient), reports);
-  std::vector<Half> halves(gradient.size());
-  std::ranges::transform(gradient, halves.begin(), [](float x) { return Half(x); });
-  return join(std::as_bytes(std::span(halves)), reports);
+  if (layout.wire != dist::Wire::f16) return join(reports, std::as_bytes(gradient));
+  std::vector<std::byte> halves(gradient.size() * sizeof(Half));
+  to_half(gradient, halves.data());
+  return join(reports, halves);
 }
 
 std::shared_ptr<std::vector<std::byte>> encode_body(std::span<const dist::SparseEntry> gradient, std::span<const NodeReport> reports) {
-  return join(std::as_bytes(gradient), reports);
+  return join(reports, std::as_bytes(gradient));
 }
 
 bool well_formed(const BodyLayout& layout, dist::Bytes body) {
   if (layout.wire != dist::Wire::topk) return true;
+  const dist::Bytes gradient = body.last(layout.gradient_bytes());
   int64_t before = -1;
   for (int64_t i = 0; i < layout.top_k; ++i) {
-    const int64_t index = entry_at(body, static_cast<size_t>(i)).index;
+    const int64_t index = entry_at(gradient, static_cast<size_t>(i)).index;
     if (index <= before || index >= layout.parameters) return false;
     before = index;
   }
@@ -100,23 +131,24 @@ DecodedBody decode_body(const BodyLayout& layout, std::span<std::byte> body, dis
   if (!well_formed(layout, body)) throw DataError("a result whose entries are not in order");
   DecodedBody decoded;
   const auto length = static_cast<size_t>(layout.parameters);
+  const std::span<std::byte> gradient = body.last(layout.gradient_bytes());
   if (layout.wire == dist::Wire::topk) {
     decoded.converted.resize(length);
     for (size_t i = 0; i < static_cast<size_t>(layout.top_k); ++i) {
-      const dist::SparseEntry entry = entry_at(body, i);
+      const dist::SparseEntry entry = entry_at(gradient, i);
       decoded.converted[entry.index] = entry.value;
     }
     decoded.gradient = decoded.converted.data();
   } else if (layout.wire == dist::Wire::f16) {
     std::vector<Half> halves(length);
-    std::memcpy(halves.data(), body.data(), length * sizeof(Half));
+    std::memcpy(halves.data(), gradient.data(), length * sizeof(Half));
     decoded.converted.resize(length);
     std::ranges::transform(halves, decoded.converted.begin(), [](Half x) { return static_cast<float>(x); });
     decoded.gradient = decoded.converted.data();
   } else {
-    decoded.gradient = reinterpret_cast<float*>(body.data());
+    decoded.gradient = reinterpret_cast<float*>(gradient.data());
   }
-  size_t at = layout.gradient_bytes();
+  size_t at = 0;
   for_reports(layout, range, steps, pictures, [&](int first, dist::LaneRange lanes, int64_t here) {
     NodeReport report{first, lanes.count, {}};
     report.numbers.resize(static_cast<size_t>(layout.numbers(lanes, here)));

@@ -10,8 +10,9 @@
 #include "dist/residuals.h"
 #include "tools/lane_engine.h"
 
-/// What a worker's result holds: a gradient as dist/messages.h's Wire says, then the f32 numbers of NodeReports: one for the
-/// lanes of a step, or, where several steps are added (mode epoch), one for each lane of each step.
+/// What a worker's result holds: the f32 numbers of NodeReports, one for the lanes of a step, or, where several steps are added
+/// (mode epoch), one for each lane of each step; then a gradient as dist/messages.h's Wire says. Results are sent from their
+/// end to their beginning, and of a gradient the end is computed first.
 namespace tern {
 
 /// The extents that decide how long a result is.
@@ -34,7 +35,23 @@ struct BodyLayout {
 /// Whether bytes of the right length are a body of this layout: with Wire::topk, whose indices grow and stay below P.
 bool well_formed(const BodyLayout& layout, dist::Bytes body);
 
-/// `gradient` P floats; the numbers of `reports` follow in order.
+/// A body that is filled while its gradient is computed, from its end on. f32 or f16.
+class BodyWriter {
+ public:
+  BodyWriter(const BodyLayout& layout, dist::LaneRange range, int64_t steps, int64_t pictures);
+  /// Elements [first, P) of `gradient` are final. Returns from which byte on the body is.
+  size_t write(std::span<const float> gradient, int64_t first);
+  /// All that is left.
+  std::shared_ptr<std::vector<std::byte>> finish(std::span<const float> gradient, std::span<const NodeReport> reports);
+  const std::shared_ptr<std::vector<std::byte>>& body() const { return body_; }
+
+ private:
+  BodyLayout layout_;
+  std::shared_ptr<std::vector<std::byte>> body_;
+  int64_t written_;  // elements from here on
+};
+
+/// `gradient` P floats.
 std::shared_ptr<std::vector<std::byte>> encode_body(const BodyLayout& layout, std::span<const float> gradient,
                                                     std::span<const NodeReport> reports);
 /// The same with Wire::topk, `gradient` top_k entries.

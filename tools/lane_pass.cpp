@@ -1,6 +1,8 @@
 #include "tools/lane_pass.h"
 
 #include "core/autograd.h"
+#include "core/final_gradients.h"
+#include "kernels/flatten_into/flatten_then.h"
 #include "kernels/ops.h"
 #include "tools/model.h"
 
@@ -11,6 +13,12 @@ DType pass_dtype_of(Precision precision) {
   if (precision == Precision::fp16) return DType::f16;
   return precision == Precision::bf16 ? DType::bf16 : DType::f32;
 }
+
+struct GradientListener {
+  explicit GradientListener(Context&, int64_t bucket = 0, std::function<void(int64_t)> ready = nullptr) : bucket(bucket), ready(std::move(ready)) {}
+  int64_t bucket;
+  std::function<void(int64_t)> ready;
+};
 
 }  // namespace
 
@@ -70,11 +78,31 @@ LanePass::Result LanePass::run(std::span<const Tensor> in, const Tensor& loss_sc
   }
   context_.enter_phase("backward");
   const Tensor seed = loss_scale.defined() ? mul(in[1], loss_scale) : in[1];
-  const std::vector<Tensor> gradients = grad(std::span(&losses, 1), store_->handles(), std::span(&seed, 1));
-  flatten_into(gradient, gradients, offsets_);
+  flatten_gradients(losses, seed, gradient);
   result.statistics = network_->take_statistics();
   context_.set_rng_samples({});
   return result;
+}
+
+void LanePass::set_gradient_listener(int64_t bucket, std::function<void(int64_t)> ready) {
+  context_.extension<GradientListener>() = GradientListener(context_, bucket, std::move(ready));
+}
+
+/// All at once, or in buckets, from the last layer's to the first's, as backward makes them.
+void LanePass::flatten_gradients(const Tensor& losses, const Tensor& seed, const Tensor& gradient) {
+  GradientListener& listener = context_.extension<GradientListener>();
+  if (!listener.ready) return flatten_into(gradient, grad(std::span(&losses, 1), store_->handles(), std::span(&seed, 1)), offsets_);
+  std::vector<Tensor> gradients(offsets_.size());
+  size_t flat = offsets_.size();  // parameters from here on are in `gradient`
+  grad_as_final(std::span(&losses, 1), store_->handles(), std::span(&seed, 1), [&](size_t input, const Tensor& final) {
+    gradients[input] = final;
+    size_t first = flat;
+    while (first > 0 && gradients[first - 1].defined()) --first;
+    const int64_t begin = first == 0 ? 0 : offsets_[first], end = flat == offsets_.size() ? store_->size() : offsets_[flat];
+    if (first == flat || (first > 0 && end - begin < listener.bucket)) return;
+    flatten_then(gradient, std::span(gradients).subspan(first, flat - first), std::span(offsets_).subspan(first, flat - first), [&listener, begin] { listener.ready(begin); });
+    flat = first;
+  });
 }
 
 std::vector<Tensor> LanePass::inputs_of(const data::Batch& batch, int64_t first, int64_t rows, int64_t pictures) const {

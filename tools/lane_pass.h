@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -45,6 +46,10 @@ class LanePass {
   /// gradients are summed in the canonical tree (D5) and left in `gradient`, f32 [P]. Meant to be recorded.
   Result run(std::span<const Tensor> in, const Tensor& loss_scale, const Tensor& gradient);
 
+  /// From the next pass that is recorded on, `ready(first)` is called while run() still computes, when elements [first, P) of
+  /// its gradient are final: each time with at least `bucket` more, and with 0 at last. On the CPU only; one listener a context.
+  void set_gradient_listener(int64_t bucket, std::function<void(int64_t first)> ready);
+
   /// Rows [first, first + rows) of `batch` as tensors: samples i64 [n], weights f32 [n] (1 / `pictures`, those of the whole
   /// step), and unless the data set is resident images u8 [n,H,W,C] and labels i64 [n].
   std::vector<Tensor> inputs_of(const data::Batch& batch, int64_t first, int64_t rows, int64_t pictures) const;
@@ -66,6 +71,8 @@ class LanePass {
     Tensor images, labels;  ///< u8 [D,H,W,C], i64 [D]
     AugmentImages augment;
   };
+
+  void flatten_gradients(const Tensor& losses, const Tensor& seed, const Tensor& gradient);
 
   Context& context_;
   NormalizeConfig normalize_;

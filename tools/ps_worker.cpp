@@ -41,6 +41,10 @@ Context::Options context_options(const Config& config, Device device) {
   return options;
 }
 
+/// Elements of a gradient that are sent as soon as they are final, where a layer does not have more: enough for a frame to
+/// be worth its header.
+constexpr int64_t kBucket = int64_t{64} << 10;
+
 /// Computes work for one server's run: network, data and plans.
 class Calculator {
  public:
@@ -51,20 +55,30 @@ class Calculator {
                               .drop_last = config.data.drop_last, .augment = data::augment_steps(config.data)}),
         runner_(context_, pass_, {.fold = args.fold, .plan = args.plan}),
         layout_{pass_.store().size(), static_cast<int64_t>(terms.statistics), config.train.micro_batch, config.train.lanes, terms.wire,
-                static_cast<int64_t>(terms.top_k)} {}
+                static_cast<int64_t>(terms.top_k)} {
+    if (args.overlap && args.fold && device.kind == Device::Kind::cpu && terms.wire != dist::Wire::topk)
+      pass_.set_gradient_listener(kBucket, [this](int64_t first) {
+        if (ready_) ready_(first);
+      });
+  }
 
   dist::Digest model() const { return model_digest(pass_.store()); }
   dist::Digest data() const { return data_digest(*data_.train); }
 
-  /// The result's body. Mode epoch asks `wanted` before each lane, and gives null when nobody wants the result any more.
-  std::shared_ptr<std::vector<std::byte>> compute(const dist::Work& work, const std::function<bool()>& wanted) {
+  using Body = std::shared_ptr<std::vector<std::byte>>;
+
+  /// The result's body. `part` is told from which byte on it is final, while the rest is computed. Mode epoch asks `wanted` before
+  /// each lane instead, and gives null when nobody wants the result any more.
+  Body compute(const dist::Work& work, const std::function<bool()>& wanted, const std::function<void(const Body&, size_t from)>& part) {
     load(work);
-    if (work.steps == 1) {
-      const NodeReport report = node(work.step_in_epoch, work.range, reader_.pictures(work.step_in_epoch), work.loss_scale);
-      if (layout_.wire == dist::Wire::topk) return held_back(work, report);
-      return encode_body(layout_, gradient(), std::span(&report, 1));
-    }
-    return compute_epoch(work, wanted);
+    if (work.steps > 1) return compute_epoch(work, wanted);
+    const int64_t pictures = reader_.pictures(work.step_in_epoch);
+    if (layout_.wire == dist::Wire::topk) return held_back(work, node(work.step_in_epoch, work.range, pictures, work.loss_scale));
+    BodyWriter writer(layout_, work.range, 1, pictures);
+    ready_ = [&](int64_t first) { part(writer.body(), writer.write(gradient(), first)); };
+    const NodeReport report = node(work.step_in_epoch, work.range, pictures, work.loss_scale);
+    ready_ = nullptr;
+    return writer.finish(gradient(), std::span(&report, 1));
   }
 
  private:
@@ -93,7 +107,7 @@ class Calculator {
   }
 
   /// Wire topk: the largest entries of the lane's gradient, or all of it.
-  std::shared_ptr<std::vector<std::byte>> held_back(const dist::Work& work, const NodeReport& report) {
+  Body held_back(const dist::Work& work, const NodeReport& report) {
     const dist::LaneStep at{work.run_epoch, work.step, work.range.first, work.carried, work.loss_scale};
     if (work.whole) return encode_body(layout_.whole(), residuals_.send_all(at, gradient()), std::span(&report, 1));
     return encode_body(residuals_.send_largest(at, gradient(), static_cast<size_t>(layout_.top_k)), std::span(&report, 1));
@@ -101,7 +115,7 @@ class Calculator {
 
   /// Mode epoch: each lane's gradients are added step after step, then the lanes in the tree, so that it does not matter
   /// which worker has which lanes.
-  std::shared_ptr<std::vector<std::byte>> compute_epoch(const dist::Work& work, const std::function<bool()>& wanted) {
+  Body compute_epoch(const dist::Work& work, const std::function<bool()>& wanted) {
     const auto length = static_cast<size_t>(layout_.parameters);
     std::vector<std::vector<float>> sums(static_cast<size_t>(work.range.count), std::vector<float>(length));
     std::vector<NodeReport> reports;
@@ -139,6 +153,7 @@ class Calculator {
   std::vector<uint8_t> scratch_;
   std::vector<float> host_gradient_;
   dist::Residuals residuals_;
+  std::function<void(int64_t)> ready_;  // elements from here on of the gradient that is computed are final
 };
 
 /// One worker: a connection and, once the server has said what it trains, a calculator.
@@ -211,7 +226,7 @@ class WorkerProgram {
     auto body = calculator_->compute(work, [&] {
       worker_.progressed();
       return worker_.wanted(work);
-    });
+    }, [&](const Calculator::Body& part, size_t from) { worker_.send_part(work, part, from); });
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     worker_.finish(work, std::move(body), seconds / work.range.count);
     lanes_ += work.range.count;

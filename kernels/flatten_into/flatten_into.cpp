@@ -1,8 +1,10 @@
 #include "kernels/flatten_into/flatten_into.h"
 
 #include "core/convert.h"
+#include "core/error.h"
 #include "core/op.h"
 #include "kernels/common/parallel.h"
+#include "kernels/flatten_into/flatten_then.h"
 
 namespace tern {
 namespace cuda {
@@ -13,7 +15,8 @@ namespace {
 /// in: the arena, then the tensors.
 class FlattenInto final : public OpBase<FlattenInto> {
  public:
-  explicit FlattenInto(std::span<const int64_t> offsets) : offsets_(offsets.begin(), offsets.end()) {}
+  explicit FlattenInto(std::span<const int64_t> offsets, std::function<void()> then = nullptr)
+      : offsets_(offsets.begin(), offsets.end()), then_(std::move(then)) {}
   std::string_view name() const override { return "flatten_into"; }
   std::vector<Spec> infer(std::span<const Spec> in) const override {
     if (in[0].dtype != DType::f32 || in[0].shape.rank() != 1)
@@ -45,19 +48,30 @@ class FlattenInto final : public OpBase<FlattenInto> {
         });
       });
     });
+    if (then_) then_();
   }
 
  private:
   std::vector<int64_t> offsets_;
+  std::function<void()> then_;
 };
+
+void apply_flatten(const Tensor& arena, std::span<const Tensor> tensors, std::shared_ptr<const Op> op) {
+  NoGrad guard(arena.context());
+  std::vector<Tensor> in{arena};
+  in.insert(in.end(), tensors.begin(), tensors.end());
+  tern::apply(std::move(op), in);
+}
 
 }  // namespace
 
 void flatten_into(const Tensor& arena, std::span<const Tensor> tensors, std::span<const int64_t> offsets) {
-  NoGrad guard(arena.context());
-  std::vector<Tensor> in{arena};
-  in.insert(in.end(), tensors.begin(), tensors.end());
-  tern::apply(std::make_shared<FlattenInto>(offsets), in);
+  apply_flatten(arena, tensors, std::make_shared<FlattenInto>(offsets));
+}
+
+void flatten_then(const Tensor& arena, std::span<const Tensor> tensors, std::span<const int64_t> offsets, std::function<void()> then) {
+  if (arena.context().device().kind != Device::Kind::cpu) throw DeviceError("[flatten_then] only the CPU calls back");
+  apply_flatten(arena, tensors, std::make_shared<FlattenInto>(offsets, std::move(then)));
 }
 
 }  // namespace tern

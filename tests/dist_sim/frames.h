@@ -1,4 +1,6 @@
 #pragma once
+#include <algorithm>
+
 #include "dist/frame.h"
 #include "dist/transport.h"
 #include "tests/dist_sim/toy.h"
@@ -22,18 +24,29 @@ inline Outgoing outgoing(const FrameHeader& header, std::vector<std::byte> paylo
   return {encode_header(header, *owned), *owned, owned};
 }
 
-/// The two frames of a result. `digest` is put ahead as it is.
-inline std::vector<Outgoing> result_frames(FrameHeader header, const std::vector<std::byte>& body, const Digest& digest) {
-  std::vector<std::byte> prefix(digest.begin(), digest.end());
-  for (size_t i = 0; i < 8; ++i) prefix.push_back(static_cast<std::byte>(body.size() >> (8 * i)));
+inline constexpr uint64_t kResultFrames = 3;
+
+/// The frames of a result, kResultFrames where its body comes in one part. `digest` is put at its end as it is.
+inline std::vector<Outgoing> result_frames(FrameHeader header, const std::vector<std::byte>& body, const Digest& digest, size_t parts = 1) {
+  std::vector<std::byte> length;
+  for (size_t i = 0; i < kResultLength; ++i) length.push_back(static_cast<std::byte>(body.size() >> (8 * i)));
   header.type = FrameType::grad;
   header.piece = 0;
   header.flags = 0;
-  std::vector<Outgoing> frames{outgoing(header, std::move(prefix))};
-  ++header.seq;
-  header.piece = 1;
+  std::vector<Outgoing> frames;
+  const auto add = [&](std::vector<std::byte> payload) {
+    frames.push_back(outgoing(header, std::move(payload)));
+    ++header.seq;
+    ++header.piece;
+  };
+  add(std::move(length));
+  for (size_t left = body.size(), part = body.size() / parts + 1; left > 0;) {
+    const size_t size = std::min(part, left);
+    left -= size;
+    add({body.begin() + static_cast<ptrdiff_t>(left), body.begin() + static_cast<ptrdiff_t>(left + size)});
+  }
   header.flags = kLastPiece;
-  frames.push_back(outgoing(header, body));
+  add({digest.begin(), digest.end()});
   return frames;
 }
 

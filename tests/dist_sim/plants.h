@@ -26,12 +26,14 @@ enum class Plant {
   holder_ignored,         ///< a worker is told to add what another has
   whole_forgotten,        ///< something is due after a step in which nothing was held back
   drop_untold,            ///< a lane goes on without what it had held back, and the ledger does not say so
+  result_not_ended,       ///< a worker that has sent a part of what nobody wants any more does not send the rest
 };
-inline constexpr std::array<std::string_view, 19> kPlants{
+inline constexpr std::array<std::string_view, 20> kPlants{
     "none",           "second_result_counted", "run_epoch_ignored", "owner_ignored", "late_to_next_step",
     "digest_ignored", "checksum_ignored",      "no_reassignment",   "no_lease",      "arrival_order",
     "checkpoint_not_kept", "wrong_parameters", "staleness_ignored", "hung_counts_as_ready", "leaver_forgotten",
-    "residual_twice", "holder_ignored",        "whole_forgotten",   "drop_untold"};
+    "residual_twice", "holder_ignored",        "whole_forgotten",   "drop_untold",
+    "result_not_ended"};
 
 /// Set once, by the program that shows a planted bug.
 inline Plant the_plant = Plant::none;

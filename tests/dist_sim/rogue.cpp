@@ -118,7 +118,7 @@ void Rogue::on_assign(const FrameHeader& header, const Assign& assign) {
   if (kind_ == Kind::wrong_size || kind_ == Kind::wrong_digest) world_.expect_alarm();
   result.seq = seq_;
   result.worker = worker_;
-  seq_ += 2;
+  seq_ += kResultFrames;
   world_.network().send(connection_, kClient, result_frames(result, body, digest));
 }
 
@@ -139,7 +139,7 @@ void Rogue::forge() {
   world_.trace("a rogue forges a result for step " + std::to_string(assigned_->first));
   world_.expect_alarm();
   const FrameHeader header{.run_epoch = run_epoch_, .step = assigned_->first, .seq = seq_, .worker = worker_, .slot = slot.slot};
-  seq_ += 2;
+  seq_ += kResultFrames;
   world_.network().send(connection_, kClient, result_frames(header, body, dist::digest_of(body)));
 }
 

@@ -123,11 +123,21 @@ void SimServer::flush() {
 void SimServer::hear(const ServerEvent& event) {
   if (world_.tracing()) world_.trace(std::string(name_of(event.kind)) + ": " + event.text);
   if (event.kind == ServerEvent::Kind::lapsed) lapsed_.insert(event.worker);
+  if (event.kind == ServerEvent::Kind::refused) check_refusal(event);
   if (event.kind != ServerEvent::Kind::recovered) return;
   // What it sent before it hung may come late, but not again and again.
   SimWorker* worker = world_.find_worker(event.worker);
   if (worker && worker->hung() && worker->count_recovery() > 2)
     world_.fail("the worker on host " + std::to_string(worker->host()) + " counts as recovered again and again while its thread hangs");
+}
+
+/// Whoever keeps the rules is not told that it breaks them.
+void SimServer::check_refusal(const ServerEvent& event) const {
+  const Plan& plan = world_.plan();
+  if (plan.has(Fault::flip) || plan.has(Fault::damage) || plan.has(Fault::careless_worker)) return;
+  if (event.text.find("(worker on host ") == std::string::npos) return;  // a rogue
+  for (const Refusal why : {Refusal::malformed, Refusal::oversized, Refusal::illegal_type, Refusal::bad_checksum, Refusal::conflict})
+    if (event.text.find(": " + std::string(name_of(why)) + ": ") != std::string::npos) world_.fail("a worker that did nothing wrong is refused: " + event.text);
 }
 
 // ---- the training, as PsEngine

@@ -52,6 +52,7 @@ class SimServer : public Endpoint {
   void tick();
   void flush();
   void hear(const ServerEvent& event);
+  void check_refusal(const ServerEvent& event) const;
   void train();
   bool may_begin() const;
   void apply(const TaskResult& result);

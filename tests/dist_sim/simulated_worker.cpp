@@ -17,7 +17,7 @@ void SimWorker::start() {
   options.silence = world_.plan().silence;
   core_ = std::make_unique<WorkerCore>(options);
   connection_ = 0;
-  dialing_ = stopped_ = thread_busy_ = seen_terms_ = careless_ = false;
+  dialing_ = stopped_ = thread_busy_ = sending_ = seen_terms_ = careless_ = false;
   hung_ = false;
   leaving_since_.reset();
   back_off_ = 100;
@@ -138,6 +138,7 @@ void SimWorker::disconnected(ConnectionId id, const std::string& why) {
   if (id != connection_ || !core_) return;
   world_.trace("host " + std::to_string(host_) + " is disconnected: " + why);
   connection_ = 0;
+  sending_ = false;
   core_->disconnected(world_.clock().now());
   flush();
   if (alive()) dial();
@@ -168,7 +169,7 @@ std::vector<Outgoing> SimWorker::spoil(std::vector<Outgoing> frames) {
     FrameHeader header = header_of(frame);
     std::vector<std::byte> payload(frame.payload.begin(), frame.payload.end());
     header.seq += more_seq_;
-    if (damages && header.type == FrameType::grad && header.piece > 0 && world_.draw().chance(0.05)) {
+    if (damages && header.type == FrameType::grad && header.piece > 0 && header.flags == 0 && world_.draw().chance(0.05)) {
       payload[world_.draw().bits() % payload.size()] ^= std::byte{4};
       world_.trace("host " + std::to_string(host_) + " damages its result for step " + std::to_string(header.step));
     }
@@ -217,6 +218,7 @@ void SimWorker::compute_part(const Work& work, int64_t part) {
   const int64_t parts = lane_by_lane ? int64_t{work.steps} * work.range.count : 1;
   const int64_t lanes = lane_by_lane ? 1 : work.range.count;
   const Millis time = lanes * world_.plan().lane_ms * slow_ + world_.draw().between(0, world_.plan().lane_ms);
+  if (!lane_by_lane && toy.top_k == 0 && world_.draw().chance(0.5)) return compute_and_send(work, time);
   on_thread(time, [this, work, part, parts, lane_by_lane] {
     if (lane_by_lane) {
       core_->progressed();
@@ -224,6 +226,27 @@ void SimWorker::compute_part(const Work& work, int64_t part) {
     }
     if (part + 1 < parts) return compute_part(work, part + 1);
     finish(work, result_of(work));
+  });
+}
+
+/// Sends what it has while it computes.
+void SimWorker::compute_and_send(const Work& work, Millis time) {
+  const Body body = result_of(work);
+  const auto part = [this, work, body](size_t from) {
+    sending_ = sending_ || core_->wanted(work);
+    core_->send_part(work, body, from);
+    flush();
+  };
+  const auto middle = static_cast<size_t>(world_.draw().between(0, static_cast<int64_t>(body->size())));
+  const uint64_t process = process_;
+  on_thread(time / 2, [this, work, body, part, middle, time, process] {
+    part(middle);
+    if (process != process_) return;
+    on_thread(time / 4, [this, work, body, part, middle, time, process] {
+      part(middle / 2);
+      if (process != process_) return;
+      on_thread(time / 4, [this, work, body] { finish(work, body); });
+    });
   });
 }
 
@@ -236,9 +259,9 @@ Body SimWorker::result_of(const Work& work) {
 
 void SimWorker::finish(const Work& work, const Body& body) {
   const uint64_t process = process_;
-  if (careless_ && body && !core_->wanted(work)) send_unwanted(work, *body);
+  if (careless_ && body && !sending_ && !core_->wanted(work)) send_unwanted(work, *body);
   if (process != process_) return;
-  thread_busy_ = false;
+  thread_busy_ = sending_ = false;
   const double seconds = static_cast<double>(world_.clock().now() - work_began_) / 1000;
   core_->finish(work, body, seconds / work.range.count, world_.clock().now());
   flush();
@@ -257,7 +280,7 @@ void SimWorker::send_unwanted(const Work& work, const std::vector<std::byte>& bo
   header.step = work.step;
   header.slot = work.slot;
   header.seq += more_seq_;
-  more_seq_ += 1;  // two frames for one
+  more_seq_ += kResultFrames - 1;  // for one
   world_.trace("host " + std::to_string(host_) + " sends a result for step " + std::to_string(work.step) + " of incarnation " + std::to_string(work.run_epoch) + " that nobody wants");
   world_.network().send(connection_, kClient, result_frames(header, body, dist::digest_of(body)));
 }

@@ -55,6 +55,7 @@ class SimWorker : public Endpoint {
   void set_up();
   void compute(const Work& work);
   void compute_part(const Work& work, int64_t part);
+  void compute_and_send(const Work& work, Millis time);
   Body result_of(const Work& work);
   void finish(const Work& work, const Body& body);
   void send_unwanted(const Work& work, const std::vector<std::byte>& body);
@@ -66,7 +67,7 @@ class SimWorker : public Endpoint {
   std::unique_ptr<WorkerCore> core_;
   uint64_t process_ = 0;
   ConnectionId connection_ = 0;
-  bool dialing_ = false, stopped_ = false, careless_ = false, hung_ = false, thread_busy_ = false, seen_terms_ = false;
+  bool dialing_ = false, stopped_ = false, careless_ = false, hung_ = false, thread_busy_ = false, sending_ = false, seen_terms_ = false;
   Millis back_off_ = 0, work_began_ = 0;
   std::optional<Millis> leaving_since_;
   int slow_ = 1, recoveries_ = 0;

@@ -33,7 +33,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!well_formed(kLayout, body)) return 0;
   const DecodedBody decoded = decode_body(kLayout, body, kLane, 1, 2);
   std::vector<dist::SparseEntry> entries(static_cast<size_t>(kLayout.top_k));
-  std::memcpy(entries.data(), body.data(), kLayout.gradient_bytes());
+  std::memcpy(entries.data(), body.data() + body.size() - kLayout.gradient_bytes(), kLayout.gradient_bytes());
   for (const dist::SparseEntry& entry : entries)
     require(entry.index < kLayout.parameters && std::memcmp(&decoded.gradient[entry.index], &entry.value, sizeof(float)) == 0);
   require(*encode_body(entries, decoded.reports) == body);

@@ -125,11 +125,12 @@ class Run {
     if (in_.byte() % 8 == 0) body.resize(body.size() / 2);
     Digest digest = digest_of(body);
     if (in_.byte() % 16 == 0) digest[0] ^= std::byte{1};
-    client.seq += 2;
     sent_.insert({header.step, header.slot, digest});
-    for (const Outgoing& frame : sim::result_frames(header, body, digest)) deliver(client, frame);
+    const auto frames = sim::result_frames(header, body, digest, 1 + in_.byte() % 4);
+    client.seq += frames.size();
+    for (const Outgoing& frame : frames) deliver(client, frame);
   }
-  /// A result that does not end.
+  /// A result that does not end, or goes on from where any_frame() left it.
   void begin_result(Client& client) {
     FrameHeader header = grad(client, true);
     ++client.seq;

@@ -46,7 +46,7 @@ class Run {
   }
 
   void operation() {
-    switch (in_.byte() % 18) {
+    switch (in_.byte() % 19) {
       case 0: core_.received(in_.bytes(in_.byte()), now_); break;
       case 1: welcome(); break;
       case 2: assign(); break;
@@ -57,19 +57,21 @@ class Run {
       case 7: send({.type = FrameType::commit, .step = in_.byte()}, encode(Commit{})); break;
       case 8: seq_ += in_.byte() % 2 ? 1 : -1; break;
       case 9: connect(); break;
-      case 10: core_.disconnected(now_); break;
+      case 10: ++connection_; core_.disconnected(now_); break;
       case 11: core_.tick(now_ += in_.byte() * 4); break;
       case 12: core_.tick(now_ += in_.byte() * 100); break;
       case 13: core_.ready({}, {}, now_); break;
       case 14: next(); break;
       case 15: finish(); break;
       case 16: core_.progressed(); break;
+      case 18: part(); break;
       case 17: in_.byte() % 8 ? core_.tick(now_ += 50) : core_.leave(now_); break;
     }
   }
 
   void connect() {
     seq_ = 0;
+    ++connection_;
     core_.disconnected(now_);
     core_.connected(now_);
   }
@@ -135,14 +137,28 @@ class Run {
     require(topk ? work->range.count == 1 : !work->whole && !work->carried);
     work_ = work;
   }
+  /// A part of the result, from its end on.
+  void part() {
+    if (!work_) return;
+    const bool wanted = core_.wanted(*work_);
+    const size_t from = std::min<size_t>(in_.byte() % 9, begun_ ? begun_->from : 8);
+    core_.send_part(*work_, body_, from);
+    if (!wanted && !(begun_ && begun_->connection == connection_ && core_.online())) return require(drain_frames() == 0);
+    const size_t before = begun_ && begun_->connection == connection_ ? begun_->from : 8;
+    const bool first = !begun_ || begun_->connection != connection_;
+    begun_ = Begun{connection_, from};
+    require(drain_frames() == (first ? 1 : 0) + (from < before ? 1 : 0));
+  }
   void finish() {
     if (!work_) return;
+    const bool begun = begun_ && begun_->connection == connection_ && core_.online();
     const bool computed = in_.byte() % 4 != 0;
     const bool wanted = core_.wanted(*work_);
     drain_frames();
-    core_.finish(*work_, computed ? std::make_shared<std::vector<std::byte>>(8) : nullptr, 0.01, now_);
+    core_.finish(*work_, computed ? body_ : nullptr, 0.01, now_);
     work_.reset();
-    require((drain_frames() > 0) == (wanted && computed));
+    begun_.reset();
+    require((drain_frames() > 0) == ((wanted || begun) && computed));
   }
   /// How many were GRAD.
   int drain_frames() {
@@ -156,7 +172,7 @@ class Run {
   }
 
   void check() {
-    require(drain_frames() == 0);  // results come of finish() alone
+    require(drain_frames() == 0);  // results come of part() and finish() alone
     core_.take_close();
     core_.take_notes();
     if (core_.online()) require(core_.terms().has_value());
@@ -165,6 +181,13 @@ class Run {
   fuzz::Input in_;
   WorkerCore core_;
   std::optional<Work> work_;
+  struct Begun {
+    uint64_t connection = 0;
+    size_t from = 0;
+  };
+  std::optional<Begun> begun_;  // a result of which a part was sent
+  uint64_t connection_ = 0;
+  const std::shared_ptr<std::vector<std::byte>> body_ = std::make_shared<std::vector<std::byte>>(8);
   uint64_t seq_ = 0, run_epoch_ = kRunEpoch;
   Millis now_ = 1;
 };
