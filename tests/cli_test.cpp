@@ -98,6 +98,9 @@ TEST_CASE("cli: every switch of trainer reaches its field", "[cli]") {
   CHECK(a.max_seconds == 5400.0);
   CHECK(a.expect_acc == 0.75);
   CHECK(a.progress == ProgressStyle::json);
+  CHECK(!a.dashboard);
+  CHECK(train({"--dashboard", "c.json"}).dashboard == "127.0.0.1:8090");
+  CHECK(train({"c.json", "--dashboard=:0"}).dashboard == ":0");
   CHECK(a.init_from == "w.safetensors");
 }
 
@@ -185,6 +188,10 @@ TEST_CASE("cli: every wrong line of trainer has its own message", "[cli]") {
           {{"c.json", "--overfit-batches", "0"}, "--overfit-batches"},
           {{"c.json", "--overfit-batches", "two"}, "--overfit-batches"},
           {{"c.json", "--progress", "fancy"}, "--progress: got \"fancy\", wanted one of auto, bar, lines, json, none"},
+          {{"c.json", "--dashboard=nowhere"}, "--dashboard: "},
+          {{"c.json", "--dashboard", "--seeds", "1..2"}, "--dashboard: shows one training, not a series of them"},
+          {{"report"}, "RUN is required"},
+          {{"report", "run", "--target", "75"}, "--target: wanted an accuracy from 0 to 1"},
           {{"keygen"}, "FILE is required"},
           {{"keygen", "a", "b"}, "unexpected argument \"b\""},
           {{"data"}, "subcommand is required"},
