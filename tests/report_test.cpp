@@ -86,7 +86,7 @@ TEST_CASE("choose_mistakes: the worst of all first, then every cell in turn", "[
 }
 
 TEST_CASE("mistakes_json: a sheet of PNG; large pictures become smaller; other pictures are noticed", "[report]") {
-  const Evaluation e = mistakes({{.label = 0, .predicted = 0}, {.label = 1, .predicted = 2, .probability = 0.5F, .loss = 2}, {.label = 2, .predicted = -1, .loss = NAN}});
+  const Evaluation e = mistakes({{.label = 0, .predicted = 0}, {.label = 1, .predicted = 2, .loss = 2, .probability = 0.5F}, {.label = 2, .predicted = -1, .loss = NAN}});
   const ordered_json shown = mistakes_json(e, Squares(3));
   CHECK(shown.at("sheet").get<std::string>().starts_with("data:image/png;base64,iVBORw0KGgo"));
   CHECK(shown.at("items") == ordered_json::parse("[[2, 2, -1, 0.0, null], [1, 1, 2, 0.5, 2.0]]"));

@@ -18,7 +18,7 @@ class Bench:
 
     def __init__(self, build, folder):
         self.build, self.folder = Path(build), Path(folder)
-        self.run("trainer", "data", "synth", "--dir", "data", "--train", "256", "--test", "200")
+        self.run("trainer", "data", "synth", "--dir", "data", "--train", "320", "--test", "200")
         (self.folder / "c.json").write_text(json.dumps({
             "model": {"layers": [
                 {"type": "conv2d", "name": "conv1", "out": 8, "kernel": 3, "stride": 2}, {"type": "batch_norm", "name": "bn1"},
