@@ -6,6 +6,7 @@
 #include "bench/arguments.h"
 #include "bench/gpu_timer.h"
 #include "bench/peaks.h"
+#include "bench/spread.h"
 #include "core/cpu_path.h"
 #include "core/recorder.h"
 #include "core/rng.h"
@@ -23,8 +24,10 @@ struct Arguments {
 };
 
 struct Result {
-  double seconds_median = 0, seconds_fastest = 0, gflop = 0;
+  Spread seconds;
+  double seconds_fastest = 0, gflop = 0;
   size_t tensor_bytes_peak = 0, arena_bytes = 0;
+  size_t bytes_in_step = 0;           ///< allocated at the same time at most, beyond what stays from step to step
   uint64_t allocations_per_step = 0;  ///< by the caching allocator
   int64_t peak_rss = 0;
   std::string device, precision;
@@ -133,7 +136,8 @@ Result measure(const Arguments& a) {
   const bool on_gpu = context.device().kind == Device::Kind::cuda;
 
   time_steps(training, batch, on_gpu ? 10 : 2, 1);  // records the plan, touches the arena; a GPU also captures and tunes
-  const size_t allocations = context.allocator().stats().allocations;
+  const AllocatorStats warm = context.allocator().stats();
+  context.allocator().reset_peak();
   constexpr int kTogether = 20;
   const int together = on_gpu ? kTogether : 1;
   std::vector<double> seconds = time_steps(training, batch, (a.steps + together - 1) / together, together);
@@ -142,12 +146,12 @@ Result measure(const Arguments& a) {
   r.precision = name_of(config.run.precision);
   const AllocatorStats stats = context.allocator().stats();
   r.peak_rss = peak_rss();  // before the peaks, whose buffers are large
-  r.tensor_bytes_peak = stats.total.peak;
+  r.tensor_bytes_peak = std::max(warm.total.peak, stats.total.peak);
+  r.bytes_in_step = stats.total.peak - std::min(warm.total.current, stats.total.peak);
   r.arena_bytes = training.arena()->bytes();
-  r.allocations_per_step = (stats.allocations - allocations) / (seconds.size() * static_cast<size_t>(together));
-  std::ranges::sort(seconds);
-  r.seconds_fastest = seconds.front();
-  r.seconds_median = seconds[seconds.size() / 2];
+  r.allocations_per_step = (stats.allocations - warm.allocations) / (seconds.size() * static_cast<size_t>(together));
+  r.seconds_fastest = std::ranges::min(seconds);
+  r.seconds = spread_of(std::move(seconds));
   r.gflop = gflop_of_a_picture(config) * static_cast<double>(batch.size());
   measure_peaks_of(context, config.run.precision, r);
   return r;
@@ -155,18 +159,18 @@ Result measure(const Arguments& a) {
 
 void print(const Arguments& a, const Result& r) {
   const double images = static_cast<double>(a.lanes) * a.micro_batch;
-  const double share = r.gflop / r.seconds_median / r.peak_gflops;
+  const double share = r.gflop / r.seconds.median / r.peak_gflops;
   const char* pattern =
       a.json ? "{\"model\": \"%s\", \"device\": \"%s\", \"precision\": \"%s\", \"lanes\": %d, \"micro_batch\": %d, \"simd\": \"%s\", \"steps\": %d, \"images_per_s\": %.1f, "
-               "\"ms_median\": %.3f, \"ms_fastest\": %.3f, \"gflop\": %.3f, \"share_of_fma_peak\": %.4f, "
+               "\"ms_median\": %.3f, \"ms_fastest\": %.3f, \"ms_p25\": %.3f, \"ms_p75\": %.3f, \"gflop\": %.3f, \"share_of_fma_peak\": %.4f, "
                "\"peak_fma_gflops\": %.1f, \"peak_copy_gbps\": %.2f, \"tensor_bytes_peak\": %zu, \"arena_bytes\": %zu, "
-               "\"allocations_per_step\": %llu, \"peak_rss\": %lld}\n"
-             : "%s, %s, %s, %d lanes of %d, %s, %d steps: %.1f images/s; a step takes %.3f ms (fastest %.3f) for %.3f GFLOP, %.4f of the "
-               "FMA peak (%.1f GFLOP/s; copy %.2f GB/s); tensors peak at %zu bytes, arena %zu, %llu allocations a step, peak RSS "
-               "%lld bytes\n";
-  std::printf(pattern, a.model.c_str(), r.device.c_str(), r.precision.c_str(), a.lanes, a.micro_batch, cpu_path().c_str(), a.steps, images / r.seconds_median,
-              1e3 * r.seconds_median, 1e3 * r.seconds_fastest, r.gflop, share, r.peak_gflops, r.peak_copy_gbps,
-              r.tensor_bytes_peak, r.arena_bytes, static_cast<unsigned long long>(r.allocations_per_step),
+               "\"allocations_per_step\": %llu, \"bytes_in_step\": %zu, \"peak_rss\": %lld}\n"
+             : "%s, %s, %s, %d lanes of %d, %s, %d steps: %.1f images/s; a step takes %.3f ms (fastest %.3f, middle half %.3f to %.3f) for %.3f GFLOP, %.4f of the "
+               "FMA peak (%.1f GFLOP/s; copy %.2f GB/s); tensors peak at %zu bytes, arena %zu, %llu allocations of up to %zu bytes a step, peak "
+               "RSS %lld bytes\n";
+  std::printf(pattern, a.model.c_str(), r.device.c_str(), r.precision.c_str(), a.lanes, a.micro_batch, cpu_path().c_str(), a.steps, images / r.seconds.median,
+              1e3 * r.seconds.median, 1e3 * r.seconds_fastest, 1e3 * r.seconds.low, 1e3 * r.seconds.high, r.gflop, share, r.peak_gflops, r.peak_copy_gbps,
+              r.tensor_bytes_peak, r.arena_bytes, static_cast<unsigned long long>(r.allocations_per_step), r.bytes_in_step,
               static_cast<long long>(r.peak_rss));
 }
 

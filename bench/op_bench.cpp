@@ -6,6 +6,7 @@
 #include "core/autograd.h"
 #include "core/error.h"
 #include "core/recorder.h"
+#include "core/rng.h"
 
 namespace tern::bench {
 namespace {
@@ -39,6 +40,27 @@ std::optional<std::string> compare(const std::string& what, const std::vector<Ar
 Tensors gradients(const OpCase& row, const Tensors& inputs) {
   const Seeded seeded = seed_outputs(row.run(inputs), 5);
   return grad(seeded.outputs, leaves_of(inputs), seeded.seeds);
+}
+
+/// Elements spread at random over the output, its first and its last, each by its definition; the others must be numbers.
+std::optional<std::string> find_sampled_fault(const Row& timed, Context& context, DType dtype, double tolerance) {
+  constexpr uint32_t kSamples = 256;
+  const OpCase& row = *timed.op;
+  context.set_lane_size(row.bench_lane_size);
+  const Tensors inputs = make_inputs(context, row.bench, dtype, 1);
+  NoGrad guard(context);
+  const Array output = arrays_of(row.run(inputs))[0];
+  if (!std::ranges::all_of(output.values, [](double value) { return std::isfinite(value); })) return "output has values that are no numbers";
+  const std::vector<Array> values = arrays_of(inputs);
+  const int64_t count = output.shape.numel();
+  Array got{{kSamples}, {}}, want = got;
+  for (uint32_t i = 0; i < kSamples; ++i) {
+    const Random4 r = random4({2, 0, 0, 99}, i);
+    const int64_t at = i == 0 ? 0 : i == 1 ? count - 1 : static_cast<int64_t>(static_cast<double>(r.v[0]) * 0x1p-32 * static_cast<double>(count));
+    got.values.push_back(output[at]);
+    want.values.push_back(timed.element(values, at));
+  }
+  return compare("output", {got}, {want}, tolerance);
 }
 
 /// Adds up the traffic of ops as they run.
@@ -99,11 +121,13 @@ Tensors enlarged(const OpCase& row, const std::function<Tensors(std::span<const 
 
 }  // namespace
 
-std::optional<std::string> find_fault(const OpCase& row, const Context::Options& options, DType dtype) {
+std::optional<std::string> find_fault(const Row& timed, const Context::Options& options, DType dtype) {
+  const OpCase& row = *timed.op;
+  const double rounding = dtype == DType::f16 ? 4e-3 : dtype == DType::bf16 ? 3.2e-2 : options.tf32 ? 2e-3 : row.f32_tolerance;
   Context context(options);
+  if (timed.element) return find_sampled_fault(timed, context, dtype, rounding);
   context.set_lane_size(row.lane_size);
   const Tensors inputs = make_inputs(context, row.inputs[0], dtype, 1);
-  const double rounding = dtype == DType::f16 ? 4e-3 : dtype == DType::bf16 ? 3.2e-2 : options.tf32 ? 2e-3 : row.f32_tolerance;
   {
     NoGrad guard(context);
     const auto want = row.reference(arrays_of(inputs));
@@ -151,7 +175,8 @@ OpBench::OpBench(Context& context, const OpCase& row, Pass pass, const Setup& se
       return grad(seeded_.outputs, leaves_, seeded_.seeds, {.retain_graph = true});
     });
     for (const Tensor& seed : seeded_.seeds) bytes_ += static_cast<double>(seed.bytes());
-    flops_ = row.bench_flops * static_cast<double>(leaves_.size());  // a product's gradient is one product an input
+    // A product's gradient is one product for each of its two factors; a bias costs none.
+    flops_ = row.bench_flops * static_cast<double>(std::ranges::count_if(leaves_, [](const Tensor& leaf) { return leaf.rank() > 1; }));
   }
   for (const Tensor& result : results) {
     items_ += static_cast<double>(result.numel());

@@ -3,14 +3,15 @@
 #include <optional>
 #include <string>
 
+#include "bench/row.h"
 #include "core/plan.h"
 #include "tests/op_tensors.h"
 
 namespace tern::bench {
 
-/// What is wrong with a row's kernels on its first set of inputs, or nullopt: the forward pass against the naive
-/// reference and, in f32, the gradient against the CPU's in f64.
-std::optional<std::string> find_fault(const testing::OpCase& row, const Context::Options& options, DType dtype = DType::f32);
+/// What is wrong with a row's kernels, or nullopt. On the op's first set of inputs the forward pass against the naive reference
+/// and, in f32, the gradient against the CPU's in f64; or where the row knows its elements, some of the timed output.
+std::optional<std::string> find_fault(const Row& row, const Context::Options& options, DType dtype = DType::f32);
 
 /// What must at least go through the memory, in bytes, when every op reads its inputs once and writes its outputs once.
 struct Traffic {
@@ -20,7 +21,6 @@ struct Traffic {
 /// One direction of a row on its bench inputs, recorded, so that a call runs kernels alone: no shapes, tape, allocation.
 class OpBench {
  public:
-  enum class Pass { forward, backward };
   struct Setup {
     DType dtype = DType::f32;
     /// Of the largest input, reached by more of the same along the batch axis; rows that are judged by their flops,
