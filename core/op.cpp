@@ -79,8 +79,12 @@ std::vector<Tensor> apply(Context& context, std::shared_ptr<const Op> op, std::s
     if (scratch_bytes > 0) scratch.emplace(context, scratch_bytes, "workspace");
     Launch launch{context, inputs, outputs,
                   {scratch ? static_cast<std::byte*>(scratch->data()) : nullptr, scratch_bytes}};
-    op->run(launch);
-    if (context.recorder()) context.recorder()->record({op, inputs, outputs, aliases, scratch_bytes});
+    if (Recorder* recorder = context.recorder()) {
+      recorder->run(*op, launch);
+      recorder->record({op, inputs, outputs, aliases, scratch_bytes});
+    } else {
+      op->run(launch);
+    }
   }
   put_on_tape(std::move(op), context, inputs, outputs);
   return outputs;

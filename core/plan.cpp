@@ -61,15 +61,16 @@ class PlanRecorder final : public Recorder {
 /// Puts a recorder into the context while it lives.
 class Recording {
  public:
-  Recording(Context& context, Recorder& recorder) : context_(context) {
+  Recording(Context& context, Recorder& recorder) : context_(context), before_(context.recorder()) {
     context.set_recorder(&recorder);
   }
-  ~Recording() { context_.set_recorder(nullptr); }
+  ~Recording() { context_.set_recorder(before_); }
   Recording(const Recording&) = delete;
   Recording& operator=(const Recording&) = delete;
 
  private:
   Context& context_;
+  Recorder* before_;
 };
 
 class Plan {
@@ -106,8 +107,9 @@ class Plan {
       if (inputs[i].raw() == inputs_[i].raw()) continue;
       inputs_[i].copy_from(inputs[i]);
     }
-    if (context_.options().graph && !graph_) graph_ = context_.runtime().capture([this] { run_instructions(); });
-    if (graph_) {
+    const bool observed = context_.recorder() != nullptr;
+    if (context_.options().graph && !graph_ && !observed) graph_ = context_.runtime().capture([this] { run_instructions(); });
+    if (graph_ && !observed) {
       // The clock of the host sees a graph as one piece: its time is booked under the first phase.
       if (!instructions_.empty() && !instructions_[0].phase.empty()) context_.enter_phase(instructions_[0].phase);
       graph_->launch();
@@ -133,12 +135,16 @@ class Plan {
 
   void run_instructions() {
     const bool poison = context_.options().poison;
+    Recorder* const observer = context_.recorder();
     for (size_t i = 0; i < instructions_.size(); ++i) {
       Launch launch{context_, launches_[i].in, launches_[i].out, launches_[i].workspace};
       if (!instructions_[i].phase.empty()) context_.enter_phase(instructions_[i].phase);
       if (poison && !launch.workspace.empty())
         context_.runtime().fill(launch.workspace.data(), 0xff, launch.workspace.size());
-      instructions_[i].op->run(launch);
+      if (observer)
+        observer->run(*instructions_[i].op, launch);
+      else
+        instructions_[i].op->run(launch);
       if (poison) poison_dead(static_cast<int>(i));
     }
   }
@@ -271,7 +277,7 @@ CompiledStep& CompiledStep::operator=(CompiledStep&&) noexcept = default;
 
 std::vector<Tensor> CompiledStep::operator()(std::span<const Tensor> inputs) {
   Context& context = impl_->context;
-  if (context.recorder()) throw AutogradError("[compile] a compiled step is called while another one is recorded");
+  if (context.recorder() && !context.recorder()->observes()) throw AutogradError("[compile] a compiled step is called while another one is recorded");
   if (!impl_->options.plan) return impl_->step(inputs);
   PlanKey key{{}, {}, context.lane_size(), context.grad_enabled()};
   for (const Tensor& input : inputs) {

@@ -9,7 +9,7 @@
 
 namespace tern {
 
-/// Hears of every op that apply() runs, in order. A plan's recording is one.
+/// Hears of every op that apply() runs, in order. A plan's recording is one, a profile another.
 class Recorder {
  public:
   struct Event {
@@ -20,6 +20,11 @@ class Recorder {
     size_t workspace;
   };
   virtual ~Recorder() = default;
+  /// True: it only looks on. Plans may then be recorded and replayed, and values read; it hears of replayed ops through
+  /// run(). On a GPU plans replay op by op while it is set, not as a graph.
+  virtual bool observes() const { return false; }
+  /// Runs the op: where an observer takes its time.
+  virtual void run(const Op& op, Launch& launch) { op.run(launch); }
   virtual void record(const Event& event) = 0;
   /// The ops that follow belong to this phase of Context::clock().
   virtual void record_phase(std::string_view phase) = 0;

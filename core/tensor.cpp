@@ -2,6 +2,7 @@
 
 #include "core/basic_ops.h"
 #include "core/device_runtime.h"
+#include "core/recorder.h"
 #include "core/error.h"
 #include "core/tensor_impl.h"
 
@@ -80,7 +81,7 @@ void Tensor::check_count(size_t count) const {
 }
 
 void Tensor::read_bytes(void* to) const {
-  if (context().recorder())
+  if (const Recorder* recorder = context().recorder(); recorder && !recorder->observes())
     throw AutogradError("[tensor] a value is read while a step is being recorded: it would be frozen into the plan; "
                         "return the tensor from the step and read it afterwards");
   context().runtime().copy_out(to, raw(), bytes());
