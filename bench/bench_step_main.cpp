@@ -8,7 +8,6 @@
 #include "bench/peaks.h"
 #include "bench/spread.h"
 #include "core/cpu_path.h"
-#include "core/recorder.h"
 #include "core/rng.h"
 #include "tools/environment.h"
 #include "tools/exit_codes.h"
@@ -49,39 +48,6 @@ data::Batch synthetic_batch(const Arguments& a) {
         batch.images.push_back(static_cast<uint8_t>(word >> 24));
   }
   return batch;
-}
-
-/// Counts the multiply-adds of convolutions and linear layers in a forward pass.
-class FlopCounter final : public Recorder {
- public:
-  void record(const Event& event) override {
-    if (event.op->name() != "conv2d" && event.op->name() != "linear") return;
-    const Tensor& w = event.inputs[1];
-    const double flops = 2.0 * static_cast<double>(event.outputs[0].numel()) * static_cast<double>(w.numel() / w.size(0));
-    if (forward_ == 0) first_ = flops;
-    forward_ += flops;
-  }
-  void record_phase(std::string_view) override {}
-  /// Every layer's gradient costs its forward pass twice, but nobody wants that of the pictures.
-  double training() const { return 3 * forward_ - first_; }
-
- private:
-  double forward_ = 0, first_ = 0;
-};
-
-/// Of training, counted in f32 on the CPU.
-double gflop_of_a_picture(Config config) {
-  config.run.precision = Precision::fp32;
-  Context context;
-  TrainingStep training(context, config, kPictures, kClasses, 1000);
-  NoGrad guard(context);
-  training.network().train(false);
-  const Tensor x = Tensor::zeros(context, {1, 32, 32, 3});
-  FlopCounter counter;
-  context.set_recorder(&counter);
-  training.network()(x);
-  context.set_recorder(nullptr);
-  return 1e-9 * counter.training();
 }
 
 Context::Options context_options(const Arguments& a, const Config& config) {
@@ -152,7 +118,7 @@ Result measure(const Arguments& a) {
   r.allocations_per_step = (stats.allocations - warm.allocations) / (seconds.size() * static_cast<size_t>(together));
   r.seconds_fastest = std::ranges::min(seconds);
   r.seconds = spread_of(std::move(seconds));
-  r.gflop = gflop_of_a_picture(config) * static_cast<double>(batch.size());
+  r.gflop = 1e-9 * static_cast<double>(training.network().training_flops() * batch.size());
   measure_peaks_of(context, config.run.precision, r);
   return r;
 }

@@ -1,5 +1,6 @@
 #include "nn/network.h"
 
+#include <algorithm>
 #include <map>
 
 #include "core/error.h"
@@ -30,6 +31,7 @@ class Builder {
 
   /// Of one picture behind the layers built so far.
   const Shape& shape() const { return shape_; }
+  std::vector<LayerInfo> take_infos() { return std::move(infos_); }
 
   std::unique_ptr<Sequential> build(const std::vector<LayerSpec>& layers, const std::string& prefix) {
     auto sequence = std::make_unique<Sequential>();
@@ -39,8 +41,11 @@ class Builder {
       if (name.empty()) name = layer.type + std::to_string(++unnamed_[layer.type]);
       at_ = "[model] layer '" + prefix + name + "' (" + layer.type + ")";
       const bool fuse_relu = layer.type == "batch_norm" && i + 1 < layers.size() && layers[i + 1].type == "relu";
-      sequence->add(name, make_checked(layer, prefix + name + ".", fuse_relu));
-      if (fuse_relu) ++i;
+      sequence->add(name, described(layer, prefix + name, fuse_relu));
+      if (!fuse_relu) continue;
+      ++i;
+      infos_.push_back({.name = prefix + (layers[i].name.empty() ? "relu" : layers[i].name), .type = "relu", .depth = depth_, .fused = true,
+                        .input = shape_, .output = shape_});
     }
     return sequence;
   }
@@ -64,6 +69,23 @@ class Builder {
     const int64_t room = shape_[axis] + 2 * padding - dilation * (kernel - 1) - 1;
     want(room >= 0, "does not fit its input " + shape_.str());
     return room / stride + 1;
+  }
+
+  /// The module, with a line in infos_.
+  std::unique_ptr<Module> described(const LayerSpec& layer, const std::string& name, bool fuse_relu) {
+    const size_t at = infos_.size();
+    infos_.push_back({.name = name, .type = layer.type, .depth = depth_, .input = shape_});
+    auto module = make_checked(layer, name + ".", fuse_relu);
+    LayerInfo& info = infos_[at];
+    info.output = shape_;
+    if (layer.type == "residual") return module;
+    const std::vector<Parameter> parameters = module->parameters();
+    for (const Parameter& parameter : parameters) info.parameters += parameter.tensor->numel();
+    if (layer.type == "conv2d" || layer.type == "linear") {
+      const Tensor& weight = *parameters[0].tensor;
+      info.flops = 2 * shape_.numel() * (weight.numel() / weight.size(0));
+    }
+    return module;
   }
 
   std::unique_ptr<Module> make_checked(const LayerSpec& layer, const std::string& prefix, bool fuse_relu) {
@@ -147,10 +169,12 @@ class Builder {
   std::unique_ptr<Module> make_residual(const LayerSpec& layer, const std::string& prefix) {
     const std::string at = at_;
     const Shape before = shape_;
+    ++depth_;
     auto body = build(layer.body, prefix);
     const Shape after = shape_;
     shape_ = before;
     auto shortcut = build(layer.shortcut, prefix);
+    --depth_;
     at_ = at;
     want(shape_ == after, "has branches of different shapes: body " + after.str() + ", shortcut " + shape_.str());
     auto activation = activation_of(layer.activation);
@@ -163,6 +187,8 @@ class Builder {
   std::string at_;
   std::map<std::string, int> unnamed_;
   uint32_t dropouts_ = 0;
+  int depth_ = 0;
+  std::vector<LayerInfo> infos_;
 };
 
 void refuse_equal_names(Module& network) {
@@ -173,12 +199,23 @@ void refuse_equal_names(Module& network) {
 
 }  // namespace
 
+int64_t Network::forward_flops() const {
+  int64_t sum = 0;
+  for (const LayerInfo& layer : layers_) sum += layer.flops;
+  return sum;
+}
+
+int64_t Network::training_flops() const {
+  const auto first = std::ranges::find_if(layers_, [](const LayerInfo& layer) { return layer.flops > 0; });
+  return 3 * forward_flops() - (first == layers_.end() ? 0 : first->flops);
+}
+
 std::unique_ptr<Network> build_network(Context& context, const std::vector<LayerSpec>& layers, InputShape input,
                                        uint64_t seed, InitScheme init) {
   if (layers.empty()) throw ConfigError("[model] has no layers");
   Builder builder(context, input);
   auto sequence = builder.build(layers, "");
-  auto network = std::make_unique<Network>(std::move(*sequence), builder.shape());
+  auto network = std::make_unique<Network>(std::move(*sequence), builder.shape(), builder.take_infos());
   refuse_equal_names(*network);
   initialize(network->parameters(), seed, init);
   return network;

@@ -49,14 +49,35 @@ struct PresetOptions {
 /// naming the presets, or the option that the preset does not have.
 std::vector<LayerSpec> network_preset(const std::string& name, const PresetOptions& options = {});
 
-/// A network and the extents of what it gives for one picture.
+/// A layer as it was built into a network.
+struct LayerInfo {
+  std::string name;        ///< with those of the residuals it lies in: "layer1.0.conv1"
+  std::string type;
+  int depth = 0;           ///< how many residuals it lies in
+  bool fused = false;      ///< a relu that the batch_norm in front of it computes
+  Shape input = {}, output = {};  ///< for one picture: [1, H, W, C] or [1, C]
+  int64_t parameters = 0;  ///< its own, not those of a residual's branches
+  int64_t flops = 0;       ///< of a forward pass of one picture; see Network::forward_flops
+};
+
+/// A network and the extents of what flows through it for one picture.
 class Network final : public Sequential {
  public:
-  Network(Sequential layers, Shape output) : Sequential(std::move(layers)), output_shape_(output) {}
+  Network(Sequential layers, Shape output, std::vector<LayerInfo> infos)
+      : Sequential(std::move(layers)), output_shape_(output), layers_(std::move(infos)) {}
   const Shape& output_shape() const { return output_shape_; }
+  /// A line a LayerSpec, in their order; those of a residual's body and shortcut follow it.
+  const std::vector<LayerInfo>& layers() const { return layers_; }
+
+  /// Floating-point operations for one picture in convolutions and linear layers, a multiply-add counted as two; norms,
+  /// activations and pools are not counted.
+  int64_t forward_flops() const;
+  /// Forward and backward: each gradient costs the forward pass again, but nobody wants that of the pictures.
+  int64_t training_flops() const;
 
  private:
   Shape output_shape_;
+  std::vector<LayerInfo> layers_;
 };
 
 /// A network with its initialised parameters. A BatchNorm followed by relu becomes one fused layer.

@@ -6,30 +6,36 @@
 #include "core/error.h"
 #include "core/version.h"
 #include "dist/transport.h"
+#include "tools/cli_inspect.h"
 #include "tools/cli_parts.h"
 #include "tools/cli_report.h"
+#include "tools/cli_text.h"
 #include "tools/nearest.h"
 
 namespace tern {
 namespace cli {
 
-void add_recipe(CLI::App& app, Recipe& r, TrainArgs& args) {
+void add_config(CLI::App& app, Recipe& r, TrainArgs& args) {
   app.add_option("CONFIG", args.config, "Config file (JSON); docs/config.md lists the keys");
   app.add_option("--set", r.sets, "Set one value of the config; may be repeated")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
-  app.add_option("--out", args.out, "Run folder; default: runs/NAME-STAMP")->type_name("DIR");
   app.add_option("--seed", r.seed, "Same as --set run.seed=N")->type_name("N");
-  app.add_option("--device", r.device, "auto, cpu, cuda or cuda:i")->type_name("DEVICE");
-  app.add_option("--precision", r.precision, "auto, fp32, tf32, bf16 or fp16")->type_name("P");
+  app.add_option("--device", r.device, "Where to train")->type_name(kDeviceType);
+  app.add_option("--precision", r.precision, "Of the passes; auto: fp16 on CUDA, fp32 on the CPU")->type_name("auto|fp32|tf32|bf16|fp16");
   app.add_option("--threads", r.threads, "CPU threads; 0: all")->type_name("N");
+}
+
+void add_recipe(CLI::App& app, Recipe& r, TrainArgs& args) {
+  add_config(app, r, args);
+  app.add_option("--out", args.out, "Run folder; default: runs/NAME-STAMP")->type_name("DIR");
   app.add_flag("--no-fold", r.no_fold, "Lanes one after another, not in one batch");
   app.add_flag("--no-plan", r.no_plan, "Eager execution: no recorded plan");
   app.add_flag("--no-fusion", r.no_fusion, "No fused kernels in the plan");
   app.add_flag("--no-planner", r.no_planner, "No memory planning in the plan");
   app.add_flag("--no-graph", r.no_graph, "No CUDA graph of the plan");
   app.add_flag("--poison", args.poison, "Debugging: fill memory with NaN before its first use and after its last");
-  app.add_option("--progress", r.progress, "auto, bar, lines, json or none")->type_name("KIND");
+  app.add_option("--progress", r.progress, "How progress is shown on stderr")->type_name(kProgressType);
 }
 
 ProgressStyle progress_style(const std::string& text) {
@@ -102,6 +108,8 @@ namespace {
 }  // namespace
 
 std::optional<CliText> parse(CLI::App& app, const std::vector<std::string>& args) {
+  if (args == std::vector<std::string>{kCompletionArgument}) return CliText{bash_completion(app)};
+  if (args == std::vector<std::string>{kManArgument}) return CliText{man_page(app)};
   std::vector<std::string> reversed(args.rbegin(), args.rend());  // as CLI11 wants them
   try {
     app.parse(std::move(reversed));
@@ -117,16 +125,16 @@ std::optional<CliText> parse(CLI::App& app, const std::vector<std::string>& args
   return std::nullopt;
 }
 
-std::vector<std::string> complete_values(std::span<const char* const> argv) {
+std::vector<std::string> fill_in_values(std::span<const char* const> argv) {
   std::vector<std::string> args;
   for (size_t i = 1; i < argv.size(); ++i) {
     const std::string_view next = i + 1 < argv.size() ? argv[i + 1] : "-";
     const bool alone = next.starts_with("-") || next.ends_with(".json");
-    if (std::string_view(argv[i]) == "--dashboard") {
-      args.emplace_back("--dashboard=127.0.0.1:8090");
-      continue;
-    }
-    args.emplace_back(std::string_view(argv[i]) == "--resume" && alone ? "--resume=auto" : argv[i]);
+    const std::string_view arg = argv[i];
+    args.emplace_back(arg == "--resume" && alone ? "--resume=auto"
+                      : arg == "--profile"       ? "--profile=5"
+                      : arg == "--dashboard"     ? "--dashboard=127.0.0.1:8090"
+                                                 : arg);
   }
   return args;
 }
@@ -137,6 +145,14 @@ namespace {
 
 using namespace cli;
 
+/// A whole non-negative number, or nullopt.
+std::optional<uint64_t> whole_number(std::string_view text) {
+  uint64_t value = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (text.empty() || error != std::errc{} || stop != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
 struct TrainerParser {
   CLI::App app{"Trains a network as a config file says", "trainer"};
   TrainArgs train;
@@ -144,9 +160,10 @@ struct TrainerParser {
   VerifyResumeArgs verify;
   KeygenArgs keygen;
   Recipe recipe, verify_recipe;
-  std::string resume, seeds, max_time, dist = "local";
+  std::string resume, seeds, max_time, profile, dist = "local";
   CLI::App *data_command, *fetch, *synth, *verify_command, *keygen_command;
   std::optional<ReportCommand> report;
+  std::optional<InspectCommands> inspect;
 
   TrainerParser();
   void add_train_options();
@@ -179,6 +196,7 @@ TrainerParser::TrainerParser() {
   keygen_command = app.add_subcommand("keygen", "Make a secret token that ps_server and its workers share");
   keygen_command->add_option("FILE", keygen.file, "Where to write it; must not exist")->required();
   report.emplace(app);
+  inspect.emplace(app);
   app.footer(
       "Examples:\n"
       "  trainer tools/configs/demo.json\n"
@@ -204,8 +222,10 @@ void TrainerParser::add_train_options() {
   app.add_option("--max-time", max_time, "Stop with a checkpoint after 90s, 30m, 2h ...")->type_name("TIME");
   app.add_option("--expect-acc", train.expect_acc, "Exit with 6 where the final accuracy (--seeds: their mean) is below (0..1)")
       ->type_name("A");
+  app.add_option("--profile", profile, "Trace STEPS steps (default 5) into RUN/profile/trace.json, for Perfetto, and say where the time went")
+      ->type_name("[STEPS]");
   app.add_option("--dist", dist, "local, or with several processes mpi (start with mpirun) or nccl (one a GPU); docs/distributed.md")
-      ->type_name("ENGINE");
+      ->type_name("local|mpi|nccl");
   app.add_option("--dashboard", train.dashboard, "Show the run live at an address; alone: 127.0.0.1:8090. Others than loopback ask for a token")
       ->type_name("[=HOST:PORT]");
   app.add_flag("--print-config", train.print_config, "Print the config with every default, and exit");
@@ -216,6 +236,7 @@ TrainArgs TrainerParser::train_result() {
   refuse_both(app, "--resume", "--init-from");
   refuse_both(app, "--seed", "--seeds");
   refuse_both(app, "--print-config", "--print-schema");
+  refuse_both(app, "--profile", "--dry-run");
   apply_recipe(recipe, train);
   apply_epochs(recipe.epochs, train);
   if (train.expect_acc && !(*train.expect_acc >= 0 && *train.expect_acc <= 1)) {  // NaN too
@@ -224,8 +245,14 @@ TrainArgs TrainerParser::train_result() {
   if (app.count("--resume") > 0) train.resume = resume;
   if (!seeds.empty()) train.seeds = parse_counts(seeds, "--seeds");
   if (!max_time.empty()) train.max_seconds = parse_duration(max_time, "--max-time");
+  if (!profile.empty()) {
+    const std::optional<uint64_t> steps = whole_number(profile);
+    if (!steps || *steps < 1 || *steps > 1000) throw ConfigError("--profile: got \"" + profile + "\", wanted 1 to 1000 steps");
+    train.profile = static_cast<int>(*steps);
+  }
   const bool experiment = !train.epochs.empty() || !train.seeds.empty();
   if (!train.epochs.empty() && !train.seeds.empty()) throw ConfigError("--epochs with a list and --seeds: wanted one");
+  if (experiment && train.profile) throw ConfigError("--profile: takes one training, not a series of them");
   if (experiment && train.resume) throw ConfigError("--resume: goes on with one run, not with a series of them");
   train.dist = choice<DistEngine, 3>(dist, "--dist", {"local", "mpi", "nccl"});
   if (experiment && train.dist != DistEngine::local) throw ConfigError("--dist " + dist + ": takes one training, not a series of them");
@@ -247,6 +274,7 @@ TrainerCommand TrainerParser::result() {
   }
   if (keygen_command->parsed()) return keygen;
   if (std::optional<TrainerCommand> command = report->result()) return *command;
+  if (std::optional<TrainerCommand> command = inspect->result()) return *command;
   if (!verify_command->parsed()) return train_result();
   apply_recipe(verify_recipe, verify.train);
   apply_epochs(verify_recipe.epochs, verify.train);
@@ -254,19 +282,11 @@ TrainerCommand TrainerParser::result() {
   return verify;
 }
 
-/// A whole non-negative number, or nullopt.
-std::optional<uint64_t> whole_number(std::string_view text) {
-  uint64_t value = 0;
-  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (text.empty() || error != std::errc{} || stop != text.data() + text.size()) return std::nullopt;
-  return value;
-}
-
 }  // namespace
 
 TrainerCommand parse_trainer(std::span<const char* const> argv) {
   TrainerParser parser;
-  if (std::optional<CliText> text = parse(parser.app, complete_values(argv))) return *text;
+  if (std::optional<CliText> text = parse(parser.app, fill_in_values(argv))) return *text;
   return parser.result();
 }
 
@@ -277,17 +297,17 @@ EvaluateCommand parse_evaluate(std::span<const char* const> argv) {
   app.set_version_flag("--version", std::string(version()));
   app.add_option("CHECKPOINT", args.checkpoints, "What to evaluate")->required();
   app.add_option("--data", args.data, "Folder of the data; default: the run's")->type_name("DIR");
-  app.add_option("--split", split, "test or train")->capture_default_str();
+  app.add_option("--split", split, "Which pictures")->type_name("test|train")->capture_default_str();
   app.add_flag("--per-class", args.per_class, "Accuracy of each class");
   app.add_option("--confusion", args.confusion, "Write the confusion matrix")->type_name("FILE.csv");
   app.add_option("--predictions", args.predictions, "Write picture, label, prediction, probability and loss of each")
       ->type_name("FILE.csv");
   app.add_option("--worst", args.worst, "List the N worst mistakes")->type_name("N")->check(CLI::Range(0, 1000000));
   app.add_flag("--compare", args.compare, "McNemar's test between the checkpoints");
-  app.add_option("--tta", tta, "Test-time augmentation: none or flip")->capture_default_str();
+  app.add_option("--tta", tta, "Test-time augmentation")->type_name("none|flip")->capture_default_str();
   app.add_flag("--json", args.json, "Results as JSON");
   app.add_option("--model", args.model, "The network of bare weights: preset or config")->type_name("NAME|CONFIG");
-  app.add_option("--device", args.device, "auto, cpu, cuda or cuda:i")->capture_default_str();
+  app.add_option("--device", args.device, "Where to evaluate")->type_name(kDeviceType)->capture_default_str();
   app.add_option("--threads", args.threads, "CPU threads; 0: all")->check(CLI::Range(0, 4096))->capture_default_str();
   app.add_option("--batch", args.batch, "Pictures at once")->check(CLI::Range(1, 65536))->capture_default_str();
   app.footer(

@@ -30,6 +30,7 @@ struct TrainArgs {
   std::vector<int> epochs;      ///< of `--epochs A..B` or a list: the experiment loop; else empty
   std::vector<uint64_t> seeds;  ///< of `--seeds A..B`; else empty
   bool fold = true, plan = true, fusion = true, planner = true, graph = true;  ///< false: --no-fold ...
+  std::optional<int> profile;  ///< --profile: so many steps
   bool poison = false;  ///< --poison: NaN in memory before its first and after its last use
   bool dry_run = false;
   std::optional<int> overfit_batches;
@@ -69,7 +70,39 @@ struct ReportArgs {
   std::optional<double> target;   ///< accuracy that the time is taken to, 0..1
 };
 
-using TrainerCommand = std::variant<TrainArgs, DataArgs, VerifyResumeArgs, KeygenArgs, ReportArgs, CliText>;
+/// `trainer summary CONFIG|RUN`
+struct SummaryArgs {
+  TrainArgs train;  ///< config and overrides only
+  bool probe = true;  ///< time three steps
+  bool json = false;
+};
+
+/// `trainer export CHECKPOINT --onnx FILE`
+struct ExportArgs {
+  std::string checkpoint;
+  std::string onnx;
+  std::string model;  ///< the network of bare weights: preset or config file
+};
+
+/// `trainer lr-find CONFIG`
+struct LrFindArgs {
+  TrainArgs train;  ///< config, overrides and progress only
+  double min_lr = 1e-7, max_lr = 10;
+  int steps = 100;
+  std::string out;  ///< FILE.svg, "" for none; the CSV goes beside it
+};
+
+/// `trainer doctor [CONFIG]`
+struct DoctorArgs {
+  std::string config;  ///< whose data are looked for, "" for CIFAR-10 in `data`
+  std::string data;    ///< another folder than the config's, "" for that
+  bool json = false;
+};
+
+/// Commands that look at something and train nothing that stays.
+using InspectCommand = std::variant<SummaryArgs, ExportArgs, LrFindArgs, DoctorArgs>;
+
+using TrainerCommand = std::variant<TrainArgs, DataArgs, VerifyResumeArgs, KeygenArgs, ReportArgs, InspectCommand, CliText>;
 
 struct EvaluateArgs {
   std::vector<std::string> checkpoints;

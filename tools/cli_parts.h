@@ -11,6 +11,10 @@
 /// What the command lines of several programs have in common; for tools/cli*.cpp only.
 namespace tern::cli {
 
+/// Types of options that several commands share; the words in them are completed by the shell.
+constexpr const char* kDeviceType = "auto|cpu|cuda[:I]";
+constexpr const char* kProgressType = "auto|bar|lines|json|none";
+
 /// Switches that several commands share, as typed.
 struct Recipe {
   std::vector<std::string> sets;
@@ -18,6 +22,8 @@ struct Recipe {
   bool no_fold = false, no_plan = false, no_fusion = false, no_planner = false, no_graph = false;
 };
 void add_recipe(CLI::App& app, Recipe& recipe, TrainArgs& args);
+/// The part of it that says what is trained and on what: CONFIG, --set, --seed, --device, --precision, --threads.
+void add_config(CLI::App& app, Recipe& recipe, TrainArgs& args);
 void apply_recipe(const Recipe& recipe, TrainArgs& args);
 /// `--epochs`: one number sets train.epochs; a range or list asks for the experiment loop.
 void apply_epochs(const std::string& text, TrainArgs& args);
@@ -29,10 +35,16 @@ std::vector<std::string> names_of(const CLI::App& app, bool options);
 /// Throws ConfigError where both options were given.
 void refuse_both(const CLI::App& app, const char* a, const char* b);
 
+/// Arguments by which a program tells of its command line instead of reading one: `trainer completion` and `trainer man`
+/// ask each program's own parser with them.
+constexpr const char* kCompletionArgument = "--print-completion";
+constexpr const char* kManArgument = "--print-man";
+
 /// Runs CLI11's parser; its exceptions become CliText or ConfigError.
 std::optional<CliText> parse(CLI::App& app, const std::vector<std::string>& args);
-/// `--resume` may stand alone: it then takes "auto", also where a config file follows. `--dashboard` takes a value by `=` only.
-std::vector<std::string> complete_values(std::span<const char* const> argv);
+/// Some options may stand alone: `--resume` then takes "auto", also where a config file follows, `--profile` 5 and `--dashboard`
+/// a port on loopback; the latter two take other values by `=` only.
+std::vector<std::string> fill_in_values(std::span<const char* const> argv);
 
 template <class E, size_t N>
 E choice(const std::string& text, const std::string& option, const std::array<const char*, N>& names) {

@@ -83,8 +83,8 @@ ServerCommand parse_server(std::span<const char* const> argv) {
   app.add_option("--listen", listen, "Where workers come to, HOST:PORT; port 0: any that is free")->required()->type_name("HOST:PORT");
   security.add(app);
   app.add_option("--workers", args.ps.workers, "Starts when so many are ready, and goes on with fewer")->check(CLI::Range(1, 1024))->capture_default_str();
-  app.add_option("--mode", mode, "bsp: exact; asp, ssp:K: each result as it comes; epoch: one update an epoch")->capture_default_str();
-  app.add_option("--wire", wire, "Gradients as f32, f16, or of each lane the largest ones: topk:FRACTION")->capture_default_str();
+  app.add_option("--mode", mode, "bsp: exact; asp, ssp:K: each result as it comes; epoch: one update an epoch")->type_name("bsp|asp|ssp:K|epoch")->capture_default_str();
+  app.add_option("--wire", wire, "How gradients travel; topk: of each lane the largest ones")->type_name("f32|f16|topk:FRACTION")->capture_default_str();
   app.add_option("--metrics", metrics, "Serve Prometheus text at /metrics and a page of the workers at /")->type_name("HOST:PORT");
   app.add_option("--resume", resume, "Go on with a run; alone or `auto`: the one in --out, or the newest that fits")->type_name("[RUN|auto]");
   app.add_option("--init-from", args.train.init_from, "Start from these weights")->type_name("FILE");
@@ -95,7 +95,7 @@ ServerCommand parse_server(std::span<const char* const> argv) {
       "  trainer keygen token && ps_server tools/configs/cifar-cnn.json --listen 0.0.0.0:7070 --token-file token --workers 2\n"
       "  ps_server tools/configs/cifar-cnn.json --listen :7070 --token-file token --out runs/a --resume auto\n"
       "Exit codes: as trainer's.");
-  if (std::optional<CliText> text = parse(app, complete_values(argv))) return *text;
+  if (std::optional<CliText> text = parse(app, fill_in_values(argv))) return *text;
   refuse_both(app, "--resume", "--init-from");
   apply_recipe(recipe, args.train);
   apply_epochs(recipe.epochs, args.train);
@@ -120,14 +120,14 @@ WorkerCommand parse_worker(std::span<const char* const> argv) {
   app.add_option("--server", server, "The server, HOST:PORT")->required()->type_name("HOST:PORT");
   security.add(app);
   app.add_option("--name", args.name, "For people; default: HOST-PROCESS")->type_name("S");
-  app.add_option("--device", args.device, "auto, cpu, cuda or cuda:i")->capture_default_str();
+  app.add_option("--device", args.device, "Where to compute")->type_name(kDeviceType)->capture_default_str();
   app.add_option("--threads", args.threads, "CPU threads; 0: all")->check(CLI::Range(0, 4096))->capture_default_str();
   app.add_option("--data", args.data, "This machine's folder of the data; default: as in the server's config")->type_name("DIR");
   app.add_option("--reconnect", reconnect, "How long to try where the server is gone")->type_name("TIME")->capture_default_str();
   app.add_flag("--no-fold", no_fold, "Lanes one after another, not in one batch");
   app.add_flag("--no-plan", no_plan, "Eager execution: no recorded plan");
   app.add_flag("--no-overlap", no_overlap, "Send a gradient when all of it is computed");
-  app.add_option("--progress", progress, "auto, bar, lines, json or none")->type_name("KIND");
+  app.add_option("--progress", progress, "How progress is shown on stderr")->type_name(kProgressType);
   app.footer(
       "Example:\n"
       "  ps_worker --server gpu1:7070 --token-file token --data data\n"

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <utility>
 
+#include "tools/profile.h"
+
 namespace tern::data {
 
 Loader::Loader(DatasetPtr data, LoaderOptions options) : options_(std::move(options)), reader_(std::move(data), options_) {
@@ -12,7 +14,7 @@ Loader::Loader(DatasetPtr data, LoaderOptions options) : options_(std::move(opti
   require_in_range(o.prefetch >= 1 && o.prefetch <= 1024, "prefetch", o.prefetch, "1..1024");
   // Never more slots than steps: a small data set or a huge batch must not cost prefetch times the memory.
   slots_.resize(static_cast<size_t>(std::min<int64_t>(o.prefetch, steps_per_epoch()) + 1));
-  for (int i = 0; i < o.threads; ++i) threads_.emplace_back([this] { work(); });
+  for (int i = 0; i < o.threads; ++i) threads_.emplace_back([this, i] { work(i); });
 }
 
 Loader::~Loader() {
@@ -44,6 +46,7 @@ const Batch* Loader::next() {
   if (next_out_ >= end_) return nullptr;
   Slot& slot = slot_of(next_out_);
   if (!slot.ready) {
+    const Profile::Span span(options_.profile, "wait for data", "loader");
     const auto begin = std::chrono::steady_clock::now();
     if (threads_.empty()) {
       fill_guarded(slot, next_out_, scratch_);
@@ -61,12 +64,16 @@ const Batch* Loader::next() {
   return &slot.batch;
 }
 
-void Loader::work() {
+void Loader::work(int thread) {
+  if (options_.profile) options_.profile->name_thread("loader " + std::to_string(thread));
   std::vector<uint8_t> scratch;
   const auto ahead = static_cast<int64_t>(slots_.size()) - 1;
   std::unique_lock lock(mutex_);
   while (true) {
-    room_.wait(lock, [&] { return stop_ || (next_fill_ < end_ && next_fill_ < next_out_ + ahead); });
+    {
+      const Profile::Span span(options_.profile, "wait for room", "loader");
+      room_.wait(lock, [&] { return stop_ || (next_fill_ < end_ && next_fill_ < next_out_ + ahead); });
+    }
     if (stop_) return;
     const int64_t step = next_fill_++;
     Slot& slot = slot_of(step);
@@ -82,6 +89,7 @@ void Loader::work() {
 
 void Loader::fill_guarded(Slot& slot, int64_t step, std::vector<uint8_t>& scratch) const {
   slot.error = nullptr;
+  const Profile::Span span(options_.profile, "read a step", "loader");
   try {
     int64_t first = 0, end = reader_.pictures(step);
     if (options_.lanes_here) {  // in a ragged step there may be none

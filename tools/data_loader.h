@@ -12,12 +12,17 @@
 #include "dist/lane_tree.h"
 #include "tools/step_reader.h"
 
+namespace tern {
+class Profile;
+}
+
 namespace tern::data {
 
 struct LoaderOptions : StepOptions {
   int threads = 1;   ///< loader threads; 0 reads in the caller's thread
   int prefetch = 4;  ///< batches that may be ready ahead of the one in use
   std::optional<dist::LaneRange> lanes_here = {};  ///< batches hold the rows of these lanes; nothing: of all
+  Profile* profile = nullptr;  ///< hears what the threads do; must outlive the loader
 };
 
 /// Reads a data set in batches ahead of its consumer. What a batch holds depends on the data set, the options other
@@ -53,7 +58,7 @@ class Loader {
     bool ready = false;
   };
 
-  void work();
+  void work(int thread);
   void fill_guarded(Slot& slot, int64_t step, std::vector<uint8_t>& scratch) const;
   Slot& slot_of(int64_t step) { return slots_[static_cast<size_t>(step) % slots_.size()]; }
 

@@ -7,6 +7,7 @@
 #include <ctime>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <vector>
 
 #include "core/cpu_path.h"
@@ -24,6 +25,14 @@ std::string cpu_name() {
     if (line.starts_with("model name"))
       if (const size_t colon = line.find(':'); colon != std::string::npos) return line.substr(colon + 2);
   return "unknown";
+}
+
+/// A size of this process as Linux tells it.
+std::optional<int64_t> bytes_in_status(std::string_view key) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with(key)) return std::atoll(line.c_str() + key.size()) * 1024;
+  return std::nullopt;
 }
 
 }  // namespace
@@ -57,10 +66,10 @@ std::string environment_json(const Context& context, std::span<const char* const
 
 void reset_peak_rss() { std::ofstream("/proc/self/clear_refs") << "5"; }
 
+int64_t resident_bytes() { return bytes_in_status("VmRSS:").value_or(0); }
+
 int64_t peak_rss() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);)
-    if (line.starts_with("VmHWM:")) return std::atoll(line.c_str() + 6) * 1024;
+  if (const auto bytes = bytes_in_status("VmHWM:")) return *bytes;
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return int64_t{usage.ru_maxrss} * 1024;

@@ -15,6 +15,8 @@ std::string device_class(Device device);
 
 /// Largest resident set of this process so far, or since reset_peak_rss(), in bytes.
 int64_t peak_rss();
+/// The resident set of this process now, in bytes.
+int64_t resident_bytes();
 /// Starts peak_rss() anew where the system can (Linux: /proc/self/clear_refs); otherwise it stays the process's peak.
 void reset_peak_rss();
 

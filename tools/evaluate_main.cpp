@@ -1,7 +1,6 @@
 // evaluate: what trained networks make of a data set. The command line is in tools/cli.h.
 #include <cstdio>
 #include <exception>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -12,6 +11,7 @@
 #include "tools/exit_codes.h"
 #include "tools/json_text.h"
 #include "tools/model.h"
+#include "tools/open_checkpoint.h"
 #include "tools/progress.h"
 #include "tools/run_folder.h"
 #include "tools/session.h"
@@ -19,55 +19,9 @@
 namespace tern {
 namespace {
 
-namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-/// A checkpoint argument, found and opened: a run folder, a checkpoint folder, or a file.
-struct Checkpoint {
-  std::string label;
-  SafetensorsFile file;
-  Config config;
-  std::string data_name, data_dir;
-};
-
-fs::path file_of(const fs::path& path) {
-  std::error_code error;
-  const fs::file_status status = fs::status(path, error);
-  if (!fs::exists(status))
-    throw DataError(path.string() + ": no such checkpoint" + (error ? " (" + error.message() + ")" : ""));
-  if (!fs::is_directory(status)) return path;
-  for (const char* name : {"checkpoints/best.safetensors", "checkpoints/last.safetensors", "best.safetensors", "last.safetensors"})
-    if (fs::exists(path / name)) return path / name;
-  throw DataError(path.string() + ": holds no best.safetensors or last.safetensors");
-}
-
-/// The run's own data folder stands in config.json beside the checkpoints; the checkpoint itself knows no paths.
-std::string data_dir_of(const fs::path& file) {
-  const fs::path config = fs::absolute(file).parent_path().parent_path() / "config.json";
-  return fs::exists(config) ? load_config(config.string()).data.dir : "data";
-}
-
-/// The config of bare weights: from a config file, or a preset's name with the defaults.
-Config config_of_model(const std::string& model) {
-  if (model.ends_with(".json")) return load_config(model);
-  return parse_config(json_text(ordered_json{{"model", {{"name", model}}}}), "--model " + model);
-}
-
-Checkpoint open_checkpoint(const std::string& argument, const EvaluateArgs& args) {
-  const fs::path path = file_of(argument);
-  SafetensorsFile file = SafetensorsFile::open(path);
-  const bool bare = !file.metadata().contains("tern.format");
-  if (bare && args.model.empty())
-    throw ConfigError(path.string() + ": bare weights say nothing of their network; name it with --model NAME or --model CONFIG.json");
-  if (bare || !args.model.empty()) {
-    Config config = config_of_model(args.model);
-    return {argument, std::move(file), config, std::string(name_of(config.data.name)), config.data.dir};
-  }
-  CheckpointInfo info = read_checkpoint_info(file);
-  return {argument, std::move(file), info.config, info.data_name, data_dir_of(path)};
-}
-
-Evaluation evaluate_checkpoint(Context& context, const Checkpoint& checkpoint, const EvaluateArgs& args, const data::DatasetPtr& data, Progress& progress) {
+Evaluation evaluate_checkpoint(Context& context, const OpenedCheckpoint& checkpoint, const EvaluateArgs& args, const data::DatasetPtr& data, Progress& progress) {
   const data::PictureShape shape = data->shape();
   auto network = build_model(context, checkpoint.config.model, {shape.height, shape.width, shape.channels},
                              static_cast<int64_t>(data->classes().size()), 0);
@@ -113,7 +67,7 @@ void print_worst(const Evaluation& e, const data::Dataset& data, int count) {
 }
 
 /// Every pair of checkpoints by McNemar's test.
-ordered_json compare(const std::vector<Checkpoint>& checkpoints, const std::vector<Evaluation>& evaluations, bool print) {
+ordered_json compare(const std::vector<OpenedCheckpoint>& checkpoints, const std::vector<Evaluation>& evaluations, bool print) {
   ordered_json pairs = ordered_json::array();
   for (size_t a = 0; a < evaluations.size(); ++a)
     for (size_t b = a + 1; b < evaluations.size(); ++b) {
@@ -132,8 +86,8 @@ int run(const EvaluateArgs& args) {
   if (args.compare && args.checkpoints.size() < 2) throw ConfigError("--compare wants two checkpoints or more");
   if (!args.confusion.empty() && args.checkpoints.size() != 1) throw ConfigError("--confusion wants one checkpoint");
   if (!args.predictions.empty() && args.checkpoints.size() != 1) throw ConfigError("--predictions wants one checkpoint");
-  std::vector<Checkpoint> checkpoints;
-  for (const std::string& argument : args.checkpoints) checkpoints.push_back(open_checkpoint(argument, args));
+  std::vector<OpenedCheckpoint> checkpoints;
+  for (const std::string& argument : args.checkpoints) checkpoints.push_back(open_checkpoint(argument, args.model));
   Context::Options options;
   options.device = choose_device({.device = args.device});
   options.threads = args.threads;
@@ -144,7 +98,7 @@ int run(const EvaluateArgs& args) {
   ordered_json results = ordered_json::array();
   const std::string split = args.train_split ? "train" : "test";
   const data::Split which = args.train_split ? data::Split::kTrain : data::Split::kTest;
-  for (const Checkpoint& checkpoint : checkpoints) {
+  for (const OpenedCheckpoint& checkpoint : checkpoints) {
     const data::DatasetPtr data = data::open_dataset(checkpoint.data_name, args.data.empty() ? checkpoint.data_dir : args.data, which);
     evaluations.push_back(evaluate_checkpoint(context, checkpoint, args, data, *progress));
     const Evaluation& e = evaluations.back();

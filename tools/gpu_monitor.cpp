@@ -46,7 +46,8 @@ struct Nvml {
 
 /// A thread that looks every few milliseconds.
 struct GpuMonitor::Sampler {
-  Sampler(const Nvml& library, void* handle) : nvml(library), device(handle), thread([this] { run(); }) {}
+  Sampler(const Nvml& library, void* handle, std::function<void(const Usage&)> observer)
+      : nvml(library), device(handle), each(std::move(observer)), thread([this] { run(); }) {}
   ~Sampler() {
     {
       const std::lock_guard lock(mutex);
@@ -67,11 +68,13 @@ struct GpuMonitor::Sampler {
         ++samples;
       }
       if (nvml.memory(device, &bytes) == 0) memory = std::max(memory, static_cast<int64_t>(bytes.used));
+      if (each) each({use.gpu / 100.0, static_cast<int64_t>(bytes.used)});
     }
   }
 
   const Nvml nvml;
   void* const device;
+  const std::function<void(const Usage&)> each;
   std::mutex mutex;
   std::condition_variable wake;
   bool stop = false;
@@ -80,13 +83,13 @@ struct GpuMonitor::Sampler {
   std::thread thread;  // last: it uses the others
 };
 
-GpuMonitor::GpuMonitor(Device device) {
+GpuMonitor::GpuMonitor(Device device, std::function<void(const Usage&)> each) {
   if (device.kind != Device::Kind::cuda) return;
   Nvml nvml;
   if (!nvml.load()) return;
   void* handle = nullptr;
   if (nvml.by_pci(cuda_device(device.index).pci_bus_id.c_str(), &handle) == 0)
-    sampler_ = std::make_unique<Sampler>(nvml, handle);
+    sampler_ = std::make_unique<Sampler>(nvml, handle, std::move(each));
   else
     nvml.shutdown();
 }

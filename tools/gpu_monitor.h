@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -12,13 +13,14 @@ namespace tern {
 /// Ref: NVIDIA, "NVML API Reference Guide".
 class GpuMonitor {
  public:
-  explicit GpuMonitor(Device device);
-  ~GpuMonitor();
-
   struct Usage {
     double busy = 0;     ///< mean share of the time in which some kernel ran
     int64_t memory = 0;  ///< largest number of bytes in use on the GPU, by whatever process
   };
+  /// `each` is called with every single sample, from a thread of its own.
+  explicit GpuMonitor(Device device, std::function<void(const Usage&)> each = {});
+  ~GpuMonitor();
+
   /// Of the samples since the last call.
   std::optional<Usage> take();
 

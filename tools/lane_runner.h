@@ -27,6 +27,7 @@ class LaneRunner {
 
   /// f32 [P]: the gradient of the node that ran last.
   const Tensor& gradient() const { return gradient_; }
+  std::vector<PlanStats> plan_stats() const { return plan_.stats(); }
 
  private:
   NodeReport run_folded(const data::Batch& batch, int64_t first_row, int64_t rows, int64_t pictures, dist::LaneRange lanes);

@@ -84,19 +84,24 @@ void choose_folder(TrainArgs& args, SessionOptions& options) {
   options.start = SessionOptions::Start::resume_if_there;
 }
 
+Context::Options context_options(Config& config, Device device) {
+  config.run.precision = resolve_precision(config.run.precision, device);
+  Context::Options options;
+  options.device = device;
+  options.threads = config.run.threads;
+  options.seed = config.run.seed;
+  options.tf32 = config.run.precision == Precision::tf32;
+  return options;
+}
+
 TrainerResult run_session(const Config& given, const SessionOptions& options, Progress& progress) {
   Team& team = *options.team;
-  Context::Options context_options;
-  context_options.device = choose_device(given.run, team);
-  Config config = given;  // with "auto" settled: it is part of what defines the run
-  config.run.precision = resolve_precision(given.run.precision, context_options.device);
-  context_options.threads = config.run.threads;
-  context_options.seed = config.run.seed;
-  context_options.fusion = options.fusion;
-  context_options.poison = options.poison;
-  context_options.graph = options.graph;
-  context_options.tf32 = config.run.precision == Precision::tf32;
-  Context context(context_options);
+  Config config = given;
+  Context::Options on = context_options(config, choose_device(given.run, team));
+  on.fusion = options.fusion;
+  on.poison = options.poison;
+  on.graph = options.graph;
+  Context context(on);
   check_devices_alike(team, context.device());
 
   team.in_turn([&] { make_synthetic_data(config.data, progress); });  // ranks of one machine share the folder

@@ -34,6 +34,9 @@ void make_synthetic_data(const DataConfig& config, Progress& progress);
 /// run names it. Throws ConfigError where the two contradict each other.
 void choose_folder(TrainArgs& args, SessionOptions& options);
 
+/// The context that `config` asks for on `device`; precision "auto" in `config` is settled: it is part of what defines the run.
+Context::Options context_options(Config& config, Device device);
+
 /// Opens data, context and run folder, trains, and closes them again.
 TrainerResult run_session(const Config& config, const SessionOptions& options, Progress& progress);
 

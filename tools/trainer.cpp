@@ -35,6 +35,7 @@ data::LoaderOptions loader_options(const Context& context, const Config& c, cons
   data::LoaderOptions loader{{.micro_batch = c.train.micro_batch, .lanes = c.train.lanes, .seed = c.run.seed, .drop_last = c.data.drop_last},
                              c.data.loader_threads, c.data.prefetch};
   loader.lanes_here = options.lanes_here;
+  loader.profile = options.profile.get();
   if (!options.overfit) loader.augment = data::augment_steps(c.data);
   // Small data sets live in a GPU's memory; larger ones are fed by the loader's threads.
   constexpr int64_t kMostBytes = int64_t{4} << 30;
@@ -75,7 +76,7 @@ Trainer::Trainer(Context& context, const Config& config, data::RunData data, Tra
       training_(context, config, data_.train->shape(),
                 config.model.classes.value_or(static_cast<int>(data_.train->classes().size())), loader_.steps_per_epoch(), options_.switches,
                 options_.engine),
-      gpu_(context.device()) {
+      gpu_(context.device(), options_.profile ? options_.profile->gpu_counter() : nullptr) {
   if (config.model.classes && *config.model.classes != static_cast<int>(data_.train->classes().size()))
     throw ConfigError("model.classes: got " + std::to_string(*config.model.classes) + ", the data have " + std::to_string(data_.train->classes().size()));
   if (!loader_.options().pixels && !options_.engine) training_.lanes().make_resident(*data_.train, loader_.options().augment);
@@ -179,6 +180,7 @@ TrainerResult Trainer::run() {
   if (folder_) {
     if (result.evaluation) folder_->write_evaluation(*result.evaluation, "test");
     folder_->write_summary(s);
+    if (options_.profile) options_.profile->write(folder_->path() / "profile");
   }
   if (checkpoints_ && saved_at_ != position_.steps && resumable())
     throw Error(folder_->path().string() + ": the last checkpoint could not be saved; the one before is still there");
@@ -204,6 +206,7 @@ bool Trainer::train_epoch(TrainerResult& result) {
 }
 
 void Trainer::take_step(const data::Batch& batch) {
+  const Profile::Step profiled(options_.profile.get(), context_, batch.size());
   if (!training_.run(batch)) return;  // interrupted() ends the epoch
   ++position_.steps;
   ++position_.step_in_epoch;
@@ -290,6 +293,7 @@ Evaluation Trainer::evaluate_on(const data::DatasetPtr& data, const std::string&
                             .plan = options_.switches.plan, .arena = training_.arena()};
   options.progress = [&](int64_t done, int64_t total) { progress_.task("evaluating on " + name, done, total); };
   options.dtype = training_.lanes().dtype();
+  const Profile::Span span(options_.profile.get(), "evaluation on " + name, "evaluation", Profile::When::always);
   training_.swap_average();
   const PassWeights weights(training_.store());
   Evaluation evaluation = evaluate(context_, training_.network(), data, options);
@@ -381,6 +385,7 @@ void Trainer::save(bool best) {
   if (!checkpoints_) return;
   CheckpointInfo info{config_, std::string(data_.train->name()), data_.train->classes(), data_.train->shape(), position_};
   try {
+    const Profile::Span span(options_.profile.get(), "write a checkpoint", "checkpoint", Profile::When::always);
     save_plans();
     checkpoints_->save(training_, info, best);
     saved_at_ = position_.steps;

@@ -6,6 +6,7 @@
 #include "tools/checkpoint.h"
 #include "tools/data_run.h"
 #include "tools/gpu_monitor.h"
+#include "tools/profile.h"
 #include "tools/progress.h"
 #include "tools/run_folder.h"
 #include "tools/team.h"
@@ -21,6 +22,7 @@ struct TrainerOptions {
   std::optional<dist::LaneRange> lanes_here = {};        ///< what the loader reads; nothing: all lanes
   std::shared_ptr<Team> team = std::make_shared<Team>();  ///< the processes that train alike; ranks other than 0 write nothing
   bool overfit = false;            ///< no augmentation: the same few pictures again and again
+  std::shared_ptr<Profile> profile = {};  ///< of some of its steps; null: none
   std::string init_from;           ///< weights to start with, or ""
   std::optional<int64_t> stop_after_steps;  ///< as if SIGTERM came then: verify-resume
 };

@@ -10,6 +10,7 @@
 #include "tools/data_synthetic.h"
 #include "tools/exit_codes.h"
 #include "tools/experiments.h"
+#include "tools/inspect.h"
 #include "tools/interrupt.h"
 #include "tools/report.h"
 #include "tools/verify_resume.h"
@@ -67,13 +68,16 @@ int train(TrainArgs args, std::span<const char* const> argv, const std::shared_p
     progress = dashboard->watch(std::move(progress));
   }
   if (experiments) return run_experiments(args, config, options.folder, argv, *progress);
+  if (args.profile && team->leads()) options.trainer.profile = std::make_shared<Profile>(*args.profile);
   if (args.dry_run) {
     options.folder.clear();
     run_session(config, options, *progress);
     if (team->leads()) std::printf("dry run: one step and an evaluation passed\n");
     return 0;
   }
-  return finish(run_session(config, options, *progress), args, options.folder, team->leads());
+  const TrainerResult result = run_session(config, options, *progress);
+  if (options.trainer.profile) std::fputs(options.trainer.profile->table().c_str(), stdout);
+  return finish(result, args, options.folder, team->leads());
 }
 
 int run(const TrainArgs& args, std::span<const char* const> argv) {
@@ -138,6 +142,7 @@ int run(const KeygenArgs& args, std::span<const char* const>) {
 }
 
 int run(const ReportArgs& args, std::span<const char* const>) { return run_report(args); }
+int run(const InspectCommand& command, std::span<const char* const>) { return run_inspect(command); }
 
 int run(const CliText& text, std::span<const char* const>) {
   std::printf("%s", text.text.c_str());

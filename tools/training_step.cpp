@@ -253,6 +253,15 @@ std::vector<StepOutcome> TrainingStep::take_outcomes(bool all) {
   return outcomes;
 }
 
+std::vector<PlanStats> TrainingStep::plan_stats() const {
+  std::vector<PlanStats> all;
+  const auto append = [&](const std::vector<PlanStats>& stats) { all.insert(all.end(), stats.begin(), stats.end()); };
+  if (folded_) append(folded_->stats());
+  if (runner_) append(runner_->plan_stats());
+  if (update_) append(update_->stats());
+  return all;
+}
+
 std::vector<StateTensor> TrainingStep::state() const {
   std::vector<StateTensor> tensors;
   for (size_t i = 0; i < groups_.size(); ++i)

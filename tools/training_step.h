@@ -61,6 +61,8 @@ class TrainingStep {
   ParameterStore& store() { return lanes_.store(); }
   const ParameterStore& store() const { return lanes_.store(); }
   const std::shared_ptr<Arena>& arena() const { return arena_; }
+  /// Of the plans recorded so far, which take turns in the arena.
+  std::vector<PlanStats> plan_stats() const;
   /// What optimizers and the weight average carry, as flat tensors: "optimizer.0.exp_avg", "ema".
   std::vector<StateTensor> state() const;
   /// Name of the first parameter that is not finite, or "".

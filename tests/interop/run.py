@@ -20,7 +20,8 @@ def main():
     parser.add_argument("--data", metavar="DIR", default=os.environ.get("TERN_CIFAR10_DIR"),
                         help="folder of CIFAR-10's binary files; default: $TERN_CIFAR10_DIR")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", choices=["predictions", "gradients"])
+    parser.add_argument("--only", choices=["predictions", "gradients", "onnx"],
+                        help="default: predictions and gradients")
     args = parser.parse_args()
     try:
         import numpy  # noqa: F401
@@ -36,14 +37,23 @@ def main():
         cifar.folder_of(args.data)
     except FileNotFoundError as error:
         skip(f"{error} (TERN_CIFAR10_DIR)")
-    import gradients
-    import predictions
+    if args.only == "onnx":
+        try:
+            import onnx  # noqa: F401
+            import onnxruntime  # noqa: F401
+        except ImportError as error:
+            skip(f"{error}; pip install onnx onnxruntime")
+        import onnx_models
+        parts = {"onnx": onnx_models.run}
+    else:
+        import gradients
+        import predictions
+        parts = {"predictions": predictions.run, "gradients": gradients.run}
 
     torch.set_num_threads(args.threads)
     print(f"PyTorch {torch.__version__}, safetensors {safetensors.__version__}, {args.threads} thread(s)\n")
     with tempfile.TemporaryDirectory(prefix="tern-interop-") as work:
         setup = common.Setup(args.build, os.path.abspath(args.data), work, args.threads)
-        parts = {"predictions": predictions.run, "gradients": gradients.run}
         good = [part(setup) for name, part in parts.items() if args.only in (None, name)]
     print("\nagreement" if all(good) else "\nNO AGREEMENT: see the rows marked FAILED")
     return 0 if all(good) else 1

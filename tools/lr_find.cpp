@@ -1,0 +1,201 @@
+#include "tools/lr_find.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "core/error.h"
+#include "tools/data_loader.h"
+#include "tools/data_run.h"
+#include "tools/interrupt.h"
+#include "tools/session.h"
+#include "tools/training_step.h"
+
+namespace tern {
+namespace {
+
+constexpr double kSmoothing = 0.98;
+constexpr double kExplodes = 4;
+
+std::string format(const char* pattern, auto... values) {
+  char text[400];
+  std::snprintf(text, sizeof text, pattern, values...);
+  return text;
+}
+
+/// The largest rate of a group's schedule.
+double peak_rate(const OptimConfig& group, const ScheduleConfig& schedule) {
+  return schedule.name == ScheduleName::onecycle ? schedule.max_lr : group.lr;
+}
+
+/// The config with rates that grow by the same factor each step, `steps` times.
+Config growing(const Config& given, const LrFindArgs& args) {
+  Config config = given;
+  config.train.epochs = args.steps;  // of one step each, as the schedule is told
+  config.train.early_stop.reset();
+  config.train.nonfinite = {};
+  config.schedule = ScheduleConfig{};
+  config.schedule.name = ScheduleName::step;
+  config.schedule.step_size = 1;
+  config.schedule.gamma = std::pow(args.max_lr / args.min_lr, 1.0 / (args.steps - 1));
+  const double first = peak_rate(given.optim[0], given.optim[0].schedule.value_or(given.schedule));
+  for (size_t i = 0; i < config.optim.size(); ++i) {
+    OptimConfig& group = config.optim[i];
+    const double ratio = first > 0 ? peak_rate(given.optim[i], given.optim[i].schedule.value_or(given.schedule)) / first : 1;
+    group.lr = args.min_lr * ratio;
+    group.schedule.reset();
+    group.frozen_after.reset();
+  }
+  return config;
+}
+
+data::LoaderOptions loader_options(const Config& c) {
+  data::LoaderOptions options{{.micro_batch = c.train.micro_batch, .lanes = c.train.lanes, .seed = c.run.seed, .drop_last = c.data.drop_last},
+                              c.data.loader_threads, c.data.prefetch};
+  options.augment = data::augment_steps(c.data);
+  return options;
+}
+
+/// The steps whose average can be trusted: [first, last).
+std::pair<size_t, size_t> counted(const LrCurve& curve) {
+  const size_t n = curve.points.size(), first = n / 10, last = n > first + 6 ? n - 5 : n;
+  return {first, last};
+}
+
+/// "0.00123" with three digits, as it may stand in a config.
+std::string rate_text(double rate) { return format("%.3g", rate); }
+
+}  // namespace
+
+bool add_loss(LrCurve& curve, double lr, double loss) {
+  if (!std::isfinite(loss)) {
+    curve.exploded = true;
+    return false;
+  }
+  const auto n = static_cast<double>(curve.points.size());
+  double average = 0;  // before the correction of its young age
+  if (!curve.points.empty()) average = curve.points.back().smoothed * (1 - std::pow(kSmoothing, n));
+  average = kSmoothing * average + (1 - kSmoothing) * loss;
+  const double smoothed = average / (1 - std::pow(kSmoothing, n + 1));
+  curve.points.push_back({lr, loss, smoothed});
+  const auto smallest = std::ranges::min(curve.points, {}, &LrCurve::Point::smoothed);
+  curve.exploded = smoothed > kExplodes * smallest.smoothed;
+  return !curve.exploded;
+}
+
+std::optional<double> LrCurve::steepest() const {
+  const auto [first, last] = counted(*this);
+  std::optional<double> best;
+  double steepest = 0;
+  for (size_t i = first + 1; i + 1 < last; ++i) {  // central differences; the rates are equally far apart in log(lr)
+    const double slope = points[i + 1].smoothed - points[i - 1].smoothed;
+    if (slope >= steepest) continue;
+    steepest = slope;
+    best = points[i].lr;
+  }
+  return best;
+}
+
+std::optional<double> LrCurve::tenth_of_minimum() const {
+  const auto [first, last] = counted(*this);
+  if (first >= last) return std::nullopt;
+  const auto best = std::min_element(points.begin() + static_cast<std::ptrdiff_t>(first), points.begin() + static_cast<std::ptrdiff_t>(last),
+                                     [](const Point& a, const Point& b) { return a.smoothed < b.smoothed; });
+  return best->lr / 10;
+}
+
+LrCurve find_lr(const Config& given, const LrFindArgs& args, Progress& progress) {
+  Config config = growing(given, args);
+  Context context(context_options(config, choose_device(config.run)));
+  make_synthetic_data(config.data, progress);
+  const data::RunData data = data::open_run_data(config.data, config.run.seed);
+  data::Loader loader(data.train, loader_options(config));
+  const int64_t classes = config.model.classes.value_or(static_cast<int>(data.train->classes().size()));
+  TrainingStep training(context, config, data.train->shape(), classes, 1);
+  LrCurve curve;
+  int64_t epoch = 0;
+  loader.start(epoch);
+  for (int step = 0; step < args.steps; ++step) {
+    const data::Batch* batch = loader.next();
+    if (!batch) {
+      loader.start(++epoch);
+      batch = loader.next();
+    }
+    training.run(*batch);
+    const StepOutcome outcome = training.take_outcomes(true).back();
+    progress.task("range test", step + 1, args.steps);
+    const double loss = outcome.finite || outcome.rescaled() ? outcome.loss_sum / static_cast<double>(outcome.pictures) : NAN;
+    if (!add_loss(curve, outcome.lr, loss) || InterruptGuard::signal() != 0) break;
+  }
+  progress.finish();
+  return curve;
+}
+
+std::string lr_curve_text(const LrCurve& curve, const Config& config) {
+  std::string text = format("%12s %10s %10s\n", "lr", "loss", "smoothed");
+  constexpr size_t kRows = 25;
+  const auto [low, high] = std::ranges::minmax(curve.points, {}, &LrCurve::Point::smoothed);
+  const double range = std::max(high.smoothed - low.smoothed, 1e-12);
+  const size_t every = std::max<size_t>(1, curve.points.size() / kRows);
+  for (size_t i = 0; i < curve.points.size(); i += every) {
+    const LrCurve::Point& p = curve.points[i];
+    const auto bar = static_cast<size_t>(std::lround(40 * (p.smoothed - low.smoothed) / range));
+    text += format("%12.3e %10.4f %10.4f  ", p.lr, p.loss, p.smoothed) + std::string(bar, '#') + "\n";
+  }
+  text += curve.exploded ? format("the loss exploded after %zu steps\n", curve.points.size()) : "";
+  const auto steepest = curve.steepest(), tenth = curve.tenth_of_minimum();
+  text += "steepest slope   " + (steepest ? rate_text(*steepest) : "none: the loss never falls") + "\n";
+  text += "minimum / 10     " + (tenth ? rate_text(*tenth) : "none") + "\n";
+  if (!steepest) return text + "no suggestion: try another range, or more steps\n";
+  const bool onecycle = config.optim[0].schedule.value_or(config.schedule).name == ScheduleName::onecycle;
+  const std::string key = config.optim.size() == 1 && !onecycle ? "optim.lr" : onecycle ? "schedule.max_lr" : "optim.0.lr";
+  return text + "suggestion: --set " + key + "=" + rate_text(*steepest) + "  (the steepest slope)\n";
+}
+
+std::string lr_curve_csv(const LrCurve& curve) {
+  std::string text = "step,lr,loss,smoothed\n";
+  for (size_t i = 0; i < curve.points.size(); ++i)
+    text += format("%zu,%.9g,%.9g,%.9g\n", i + 1, curve.points[i].lr, curve.points[i].loss, curve.points[i].smoothed);
+  return text;
+}
+
+std::string lr_curve_svg(const LrCurve& curve, const std::string& title) {
+  constexpr double kWidth = 720, kHeight = 420, kLeft = 60, kRight = 20, kTop = 40, kBottom = 50;
+  const double first = std::log10(curve.points.front().lr), last = std::max(std::log10(curve.points.back().lr), first + 1e-9);
+  const double low = std::ranges::min(curve.points, {}, &LrCurve::Point::smoothed).smoothed;
+  // An exploding end would press the rest into a flat line: half above the first loss is enough of it.
+  const double high = std::max(curve.points.front().smoothed + 0.5 * (curve.points.front().smoothed - low), low + 1e-9);
+  const auto x = [&](double lr) { return kLeft + (std::log10(lr) - first) / (last - first) * (kWidth - kLeft - kRight); };
+  const auto y = [&](double loss) { return kTop + std::clamp((high - loss) / (high - low), 0.0, 1.0) * (kHeight - kTop - kBottom); };
+  const auto line = [&](double x1, double y1, double x2, double y2, const char* style) {
+    return format("<line x1='%.1f' y1='%.1f' x2='%.1f' y2='%.1f' %s/>\n", x1, y1, x2, y2, style);
+  };
+  const auto label = [&](double at_x, double at_y, const char* anchor, const std::string& what) {
+    return format("<text x='%.1f' y='%.1f' text-anchor='%s'>", at_x, at_y, anchor) + what + "</text>\n";
+  };
+  std::string escaped;
+  for (const char c : title) escaped += c == '<' ? "&lt;" : c == '&' ? "&amp;" : std::string(1, c);
+  std::string svg = format("<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 %.0f %.0f' font-family='sans-serif' font-size='12'>\n", kWidth, kHeight);
+  svg += "<rect width='100%' height='100%' fill='white'/>\n" + label(kWidth / 2, 22, "middle", "learning-rate range test: " + escaped);
+  for (double decade = std::ceil(first); decade <= last; ++decade) {
+    const double at = x(std::pow(10, decade));
+    svg += line(at, kTop, at, kHeight - kBottom, "stroke='#ddd'") + label(at, kHeight - kBottom + 16, "middle", format("1e%+.0f", decade));
+  }
+  for (int i = 0; i <= 4; ++i) {
+    const double loss = low + (high - low) * i / 4;
+    svg += line(kLeft, y(loss), kWidth - kRight, y(loss), "stroke='#eee'") + label(kLeft - 6, y(loss) + 4, "end", format("%.3g", loss));
+  }
+  svg += label(kWidth / 2, kHeight - 14, "middle", "learning rate (log)") + label(8, kTop - 10, "start", "loss, smoothed");
+  const auto mark = [&](const std::optional<double>& lr, const char* colour, const std::string& what, double at_y) {
+    if (!lr || *lr < curve.points.front().lr) return;
+    svg += line(x(*lr), kTop, x(*lr), kHeight - kBottom, format("stroke='%s' stroke-dasharray='4 3'", colour).c_str()) +
+           label(x(*lr) + 4, at_y, "start", what + " " + rate_text(*lr));
+  };
+  mark(curve.steepest(), "#c33", "steepest slope", kTop + 14);
+  mark(curve.tenth_of_minimum(), "#393", "minimum / 10", kTop + 30);
+  std::string points;
+  for (const LrCurve::Point& p : curve.points) points += format("%.1f,%.1f ", x(p.lr), y(p.smoothed));
+  return svg + "<polyline fill='none' stroke='#236' stroke-width='2' points='" + points + "'/>\n</svg>\n";
+}
+
+}  // namespace tern
