@@ -62,6 +62,19 @@ std::pair<size_t, size_t> counted(const LrCurve& curve) {
   return {first, last};
 }
 
+/// The losses that a picture of the curve shows: an exploding end would press the rest into a flat line, so half above the
+/// first loss is enough of it.
+struct LossAxis {
+  explicit LossAxis(const LrCurve& curve) {
+    const double first = curve.points.front().smoothed;
+    low = std::ranges::min(curve.points, {}, &LrCurve::Point::smoothed).smoothed;
+    high = std::max(first + 0.5 * (first - low), low + 1e-9);
+  }
+  /// 0 at the bottom, 1 at the top.
+  double share(double loss) const { return std::clamp((loss - low) / (high - low), 0.0, 1.0); }
+  double low, high;
+};
+
 /// "0.00123" with three digits, as it may stand in a config.
 std::string rate_text(double rate) { return format("%.3g", rate); }
 
@@ -134,18 +147,20 @@ LrCurve find_lr(const Config& given, const LrFindArgs& args, Progress& progress)
 std::string lr_curve_text(const LrCurve& curve, const Config& config) {
   std::string text = format("%12s %10s %10s\n", "lr", "loss", "smoothed");
   constexpr size_t kRows = 25;
-  const auto [low, high] = std::ranges::minmax(curve.points, {}, &LrCurve::Point::smoothed);
-  const double range = std::max(high.smoothed - low.smoothed, 1e-12);
+  const LossAxis axis(curve);
   const size_t every = std::max<size_t>(1, curve.points.size() / kRows);
   for (size_t i = 0; i < curve.points.size(); i += every) {
     const LrCurve::Point& p = curve.points[i];
-    const auto bar = static_cast<size_t>(std::lround(40 * (p.smoothed - low.smoothed) / range));
+    const auto bar = static_cast<size_t>(std::lround(40 * axis.share(p.smoothed)));
     text += format("%12.3e %10.4f %10.4f  ", p.lr, p.loss, p.smoothed) + std::string(bar, '#') + "\n";
   }
   text += curve.exploded ? format("the loss exploded after %zu steps\n", curve.points.size()) : "";
   const auto steepest = curve.steepest(), tenth = curve.tenth_of_minimum();
   text += "steepest slope   " + (steepest ? rate_text(*steepest) : "none: the loss never falls") + "\n";
   text += "minimum / 10     " + (tenth ? rate_text(*tenth) : "none") + "\n";
+  constexpr double kLeastFall = 0.03;
+  const double fall = 1 - axis.low / curve.points.front().smoothed;
+  if (fall < kLeastFall) text += format("warning: the loss fell by %.1f %% only, which may be noise: take more --steps, or a larger batch\n", 100 * fall);
   if (!steepest) return text + "no suggestion: try another range, or more steps\n";
   const bool onecycle = config.optim[0].schedule.value_or(config.schedule).name == ScheduleName::onecycle;
   const std::string key = config.optim.size() == 1 && !onecycle ? "optim.lr" : onecycle ? "schedule.max_lr" : "optim.0.lr";
@@ -162,11 +177,9 @@ std::string lr_curve_csv(const LrCurve& curve) {
 std::string lr_curve_svg(const LrCurve& curve, const std::string& title) {
   constexpr double kWidth = 720, kHeight = 420, kLeft = 60, kRight = 20, kTop = 40, kBottom = 50;
   const double first = std::log10(curve.points.front().lr), last = std::max(std::log10(curve.points.back().lr), first + 1e-9);
-  const double low = std::ranges::min(curve.points, {}, &LrCurve::Point::smoothed).smoothed;
-  // An exploding end would press the rest into a flat line: half above the first loss is enough of it.
-  const double high = std::max(curve.points.front().smoothed + 0.5 * (curve.points.front().smoothed - low), low + 1e-9);
+  const LossAxis axis(curve);
   const auto x = [&](double lr) { return kLeft + (std::log10(lr) - first) / (last - first) * (kWidth - kLeft - kRight); };
-  const auto y = [&](double loss) { return kTop + std::clamp((high - loss) / (high - low), 0.0, 1.0) * (kHeight - kTop - kBottom); };
+  const auto y = [&](double loss) { return kTop + (1 - axis.share(loss)) * (kHeight - kTop - kBottom); };
   const auto line = [&](double x1, double y1, double x2, double y2, const char* style) {
     return format("<line x1='%.1f' y1='%.1f' x2='%.1f' y2='%.1f' %s/>\n", x1, y1, x2, y2, style);
   };
@@ -182,7 +195,7 @@ std::string lr_curve_svg(const LrCurve& curve, const std::string& title) {
     svg += line(at, kTop, at, kHeight - kBottom, "stroke='#ddd'") + label(at, kHeight - kBottom + 16, "middle", format("1e%+.0f", decade));
   }
   for (int i = 0; i <= 4; ++i) {
-    const double loss = low + (high - low) * i / 4;
+    const double loss = axis.low + (axis.high - axis.low) * i / 4;
     svg += line(kLeft, y(loss), kWidth - kRight, y(loss), "stroke='#eee'") + label(kLeft - 6, y(loss) + 4, "end", format("%.3g", loss));
   }
   svg += label(kWidth / 2, kHeight - 14, "middle", "learning rate (log)") + label(8, kTop - 10, "start", "loss, smoothed");
