@@ -123,6 +123,13 @@ TEST_CASE("cli: --resume stands alone, with auto, or with a run", "[cli]") {
   CHECK(train({"--resume=runs/x"}).config.empty());
 }
 
+TEST_CASE("cli: --profile stands alone, or has a number behind =", "[cli]") {
+  CHECK_FALSE(train({"c.json"}).profile.has_value());
+  CHECK(train({"--profile", "c.json"}).profile == 5);
+  CHECK(train({"--profile", "c.json"}).config == "c.json");
+  CHECK(train({"c.json", "--profile=7"}).profile == 7);
+}
+
 TEST_CASE("cli: commands of trainer", "[cli]") {
   const DataArgs fetch = std::get<DataArgs>(trainer({"data", "fetch", "cifar100", "--dir", "d"}));
   CHECK(fetch.action == DataArgs::Action::fetch);
@@ -173,6 +180,14 @@ TEST_CASE("cli: every wrong line of trainer has its own message", "[cli]") {
           {{"c.json", "--epochs", "1,,2"}, "--epochs: got \"1,,2\", wanted N, A..B"},
           {{"c.json", "--epochs", "1.5"}, "--epochs: got \"1.5\", wanted N, A..B"},
           {{"c.json", "--epochs", "0..3"}, "--epochs: got 0, wanted 1 to 1000000"},
+          {{"c.json", "--profile=0"}, "--profile: got \"0\", wanted 1 to 1000 steps"},
+          {{"c.json", "--profile", "--seeds", "1..2"}, "--profile: takes one training"},
+          {{"c.json", "--profile", "--dry-run"}, "--profile and --dry-run: wanted one of the two"},
+          {{"summary"}, "CONFIG"},
+          {{"lr-find", "c.json", "--min-lr", "2", "--max-lr", "1"}, "--max-lr: wanted a number above --min-lr"},
+          {{"lr-find", "c.json", "--out", "c.png"}, "--out: got \"c.png\", wanted FILE.svg"},
+          {{"export", "run"}, "--onnx"},
+          {{"completion", "tcsh"}, "bash"},
           {{"c.json", "--seeds", "a..b"}, "--seeds: got \"a..b\", wanted N, A..B"},
           {{"c.json", "--seeds", "1..2", "--seed", "3"}, "--seed and --seeds: wanted one of the two"},
           {{"c.json", "--seeds", "1..2", "--epochs", "1..2"}, "--epochs with a list and --seeds: wanted one"},
