@@ -8,12 +8,14 @@
 #include "core/error.h"
 #include "core/plan.h"
 #include "kernels/adamw/adamw.h"
+#include "kernels/add/add.h"
 #include "kernels/clip_coefficient/clip_coefficient.h"
 #include "kernels/ema/ema.h"
 #include "kernels/flatten_into/flatten_into.h"
 #include "kernels/flatten_into/flatten_then.h"
 #include "kernels/global_norm/global_norm.h"
 #include "kernels/loss_scale/loss_scale.h"
+#include "kernels/mul/mul.h"
 #include "kernels/sgd/sgd.h"
 #include "tests/catch.h"
 
@@ -270,7 +272,7 @@ TEST_CASE("flatten_then: calls back each time when the copies are made, in a pla
   std::vector<std::vector<float>> seen;
   CompiledStep step = compile(context, [&](std::span<const Tensor> in) {
     const Tensor y = mul(in[0], in[0]);
-    flatten_then(arena, std::vector{y}, std::vector<int64_t>{2}, [&] { seen.push_back(arena.to_vector<float>()); });
+    flatten_then(arena, std::vector{y}, std::vector<int64_t>{2}, [&] { seen.emplace_back(arena.data<float>(), arena.data<float>() + 4); });
     return std::vector<Tensor>{add(y, y)};
   });
   for (const float value : {1.0f, 2.0f, 3.0f}) step({Tensor::full(context, {2}, value)});
