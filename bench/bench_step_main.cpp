@@ -1,4 +1,4 @@
-// One whole training step (forward, backward, clip, optimizer) of a preset on a synthetic batch: no data set, no loader.
+// One whole training step (forward, backward, clip, optimizer) of a network on a synthetic batch: no data set, no loader.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -50,6 +50,16 @@ data::Batch synthetic_batch(const Arguments& a) {
   return batch;
 }
 
+/// A preset with the default recipe, or the network and recipe of a config file.
+Config config_of(const Arguments& a) {
+  const std::vector<Override> overrides = {{"run.device", '"' + a.device + '"', "--device"}, {"run.precision", '"' + a.precision + '"', "--precision"}};
+  const bool file = a.model.ends_with(".json");
+  Config config = file ? load_config(a.model, overrides) : parse_config("{\"model\": {\"name\": \"" + a.model + "\"}}", "--model", overrides);
+  config.train.lanes = a.lanes;
+  config.train.micro_batch = a.micro_batch;
+  return config;
+}
+
 Context::Options context_options(const Arguments& a, const Config& config) {
   Context::Options options;
   options.threads = a.threads;
@@ -90,11 +100,7 @@ void measure_peaks_of(Context& context, Precision precision, Result& r) {
 }
 
 Result measure(const Arguments& a) {
-  Config config = parse_config("{\"model\": {\"name\": \"" + a.model + "\"}, \"run\": {\"device\": \"" + a.device +
-                                   "\", \"precision\": \"" + a.precision + "\"}}",
-                               "--model, --device, --precision");
-  config.train.lanes = a.lanes;
-  config.train.micro_batch = a.micro_batch;
+  Config config = config_of(a);
   Context context(context_options(a, config));
   config.run.precision = resolve_precision(config.run.precision, context.device());
   TrainingStep training(context, config, kPictures, kClasses, 1000, {.fold = !a.no_fold, .plan = !a.no_plan});
@@ -142,7 +148,7 @@ void print(const Arguments& a, const Result& r) {
 
 std::optional<std::string> parse(int argc, char** argv, Arguments& a) {
   CLI::App app{"Times a whole training step of a preset on a synthetic batch of 32x32x3 pictures", "bench_step"};
-  app.add_option("--model", a.model, "The network")->check(CLI::IsMember({"cifar-cnn", "lenet", "resnet18"}))->capture_default_str();
+  app.add_option("--model", a.model, "A preset, or a config file with its own recipe")->type_name("NAME|CONFIG.json")->capture_default_str();
   app.add_option("--lanes", a.lanes, "Lanes of a step")->check(CLI::Range(1, 4096))->capture_default_str();
   app.add_option("--micro-batch", a.micro_batch, "Pictures of a lane")->check(CLI::Range(1, 65536))->capture_default_str();
   app.add_option("--device", a.device, "cpu, cuda or cuda:i")->capture_default_str();
