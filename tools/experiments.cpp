@@ -144,8 +144,13 @@ int run_experiments(const TrainArgs& args, const Config& config, const std::file
   std::printf("%s", table_of(rows).c_str());
   const std::vector<double> accuracies = accuracies_of(rows);
   if (!args.seeds.empty()) print_statistics(accuracies);
-  write_experiments_report(folder);
-  std::printf("%s\n%s\n", (folder / "experiments.csv").c_str(), (folder / "report.html").c_str());
+  std::printf("%s\n", (folder / "experiments.csv").c_str());
+  try {
+    write_experiments_report(folder);
+    std::printf("%s\n", (folder / "report.html").c_str());
+  } catch (const std::exception& error) {
+    progress.message(std::string("warning: no report: ") + error.what());
+  }
   check_expectation(args, accuracies);
   return failed == static_cast<int>(rows.size()) ? static_cast<int>(ExitCode::failure) : 0;
 }

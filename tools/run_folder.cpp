@@ -187,9 +187,8 @@ void RunFolder::write_mistakes(const Evaluation& evaluation, const data::Dataset
   for (const int64_t i : worst_mistakes(evaluation, kPictures)) {
     const Prediction& p = evaluation.predictions[static_cast<size_t>(i)];
     const auto name = [&](int32_t label) { return label < 0 ? std::string("nothing") : evaluation.classes[static_cast<size_t>(label)]; };
-    char tag[160];
-    std::snprintf(tag, sizeof tag, "mistakes/%02d %s taken for %s", ++place, name(p.label).c_str(), name(p.predicted).c_str());
-    events.image(step, tag, shown_picture(data, i, kLongest));
+    const std::string number = std::to_string(++place);
+    events.image(step, "mistakes/" + std::string(number.size() < 2, '0') + number + " " + name(p.label) + " taken for " + name(p.predicted), shown_picture(data, i, kLongest));
   }
 }
 
