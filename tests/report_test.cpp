@@ -20,11 +20,11 @@ using nlohmann::ordered_json;
 
 namespace {
 
-/// The JSON that the page holds.
-ordered_json data_of(const std::string& page) {
+/// The JSON that the page holds, as it stands there.
+std::string data_of(const std::string& page) {
   const std::string open = "<script type=\"application/json\" id=\"data\">";
   const size_t begin = page.find(open) + open.size();
-  return ordered_json::parse(page.substr(begin, page.find("</script>", begin) - begin));
+  return page.substr(begin, page.find("</script>", begin) - begin);
 }
 
 /// Three classes; picture i has label i % 3 and is a flat square of the grey value i.
@@ -63,8 +63,8 @@ TEST_CASE("csv: quoted fields come back as they went in; a row that a kill cut o
 TEST_CASE("report_page: nothing in the data leaves its element, and the page names no other file", "[report]") {
   const std::string evil = "</script><script>alert(1)</script><!-- & @JS@ @CHART@ \u2028 \\";
   const std::string page = report_page({{"kind", "run"}, {"text", evil}});
-  CHECK(data_of(page).at("text") == evil);
-  CHECK(page.find("alert(1)</script>") == std::string::npos);
+  CHECK(data_of(page).find_first_of("<>&") == std::string::npos);
+  CHECK(ordered_json::parse(data_of(page)).at("text") == evil);
   for (const char* outside : {" src=\"http", "href=\"http", "@import", "@CSS@", "@HTML@"}) {
     INFO(outside);
     CHECK(page.find(outside) == std::string::npos);
