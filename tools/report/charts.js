@@ -64,7 +64,7 @@ function ticks(low, high, about = 5) {
  */
 class Figure {
   constructor(options) {
-    this.options = {format: shown, x: 'epoch', ...options};
+    this.options = {format: value => shown(value, 4), x: 'epoch', ...options};
     this.legend = make('ul', {class: 'legend'});
     this.plot = make('div', {class: 'plot'});
     this.element = make('figure', {class: 'chart' + (options.tall ? ' tall' : '')}, make('figcaption', {}, make('h3', {}, options.title), this.legend), this.plot);

@@ -35,7 +35,7 @@ class ComparisonPage {
   table() {
     const {target} = this.data, top = Math.max(...this.runs.map(r => r.row.accuracy ?? -1));
     const cell = (name, text) => r => text(r.row[name]);
-    return section('Runs', table(this.runs, [['run', (r, i) => this.named(i), {text: true}], ['data', r => r.synthetic ? `${r.data} (made by a program)` : r.data, {text: true}],
+    return section('Runs', table(this.runs, [['run', (r, i) => this.named(i), {text: true}], ['data', r => r.data, {text: true}],
       ['accuracy, %', cell('accuracy', v => percent(v, 2))], ['95 % interval', r => r.row.interval ? `${percent(r.row.interval[0], 2)} to ${percent(r.row.interval[1], 2)}` : '–'],
       ['best epoch, %', cell('best', v => percent(v, 2))], ['epochs', cell('epochs', count)], ['time', cell('seconds', duration)], ['time an epoch', cell('seconds_per_epoch', duration)],
       [target === null ? 'to target' : `time to ${percent(target, 0)} %`, cell('to_target', v => v === null ? 'not reached' : duration(v))], ['parameters', cell('parameters', count)], ['peak memory', cell('peak_memory', bytes)]],
