@@ -66,7 +66,9 @@ int dashboard_port(const Process& trainer) {
 
 TEST_CASE("trainer: report.html has the run's numbers, the mistakes' pictures and says that the data are synthetic", "[programs]") {
   const Workbench bench;
-  REQUIRE(bench.train({"--out", "run"}).code == 0);
+  const Outcome outcome = bench.train({"--out", "run"});
+  REQUIRE(outcome.code == 0);
+  CHECK_THAT(outcome.err, HasText("report: run/report.html"));
   const std::string page = read_file(bench / "run/report.html");
   CHECK(page.size() < 2000000);
   const json run = data_of(page).at("run");

@@ -145,6 +145,7 @@ TrainerResult run_session(const Config& given, const SessionOptions& options, Pr
     try {
       if (result && result->evaluation) folder->write_mistakes(*result->evaluation, *data.test, result->summary.steps);
       write_report(options.folder, data.test);
+      if (result) progress.message("report: " + (options.folder / "report.html").string());
     } catch (const std::exception& error) {
       progress.message(std::string("warning: no report: ") + error.what());  // the training itself is saved
     }
