@@ -43,7 +43,7 @@ const std::vector<LibraryRule>& library_rules() {
        std::regex("dist/.*\\.cpp|dist/transport_.*\\.h")},
       {"the transport's inside", std::regex("dist/transport_.*\\.h"), std::regex("dist/.*")},
       {"Highway", std::regex("hwy/.*"), std::regex("(core|kernels)/.*")},
-      {"the programs' libraries", std::regex("(CLI|spdlog|fmt|curl)/.*|archive.*"), std::regex("tools/.*")},
+      {"the programs' libraries", std::regex("(CLI|spdlog|fmt|curl)/.*|archive.*|jpeglib\\.h|jerror\\.h|png\\.h"), std::regex("tools/.*")},
   };
   return rules;
 }

@@ -116,11 +116,53 @@ std::vector<Case> cifar100_and_synthetic() {
   };
 }
 
+/// Lets `damage` loose on a folder of two classes with a sound picture each.
+template <class Damage>
+Case folder_case(const std::string& says, int code, const Damage& damage) {
+  const auto prepare = [damage](const Workbench& bench) {
+    fs::remove_all(bench / "pictures");
+    for (const char* file : {"cat/1.png", "cat/2.jpg", "dog/1.png", "dog/2.jpg"}) {
+      fs::create_directories((bench / "pictures" / file).parent_path());
+      fs::copy_file(fs::path(TERN_FIXTURES) / "pictures" / ("rgb" + fs::path(file).extension().string()), bench / "pictures" / file);
+    }
+    auto config = Workbench::config();
+    config["data"] = {{"name", "folder"}, {"dir", "pictures"}, {"val_fraction", 0.5}};
+    damage(bench / "pictures", config);
+    bench.write_config("pictures.json", config);
+  };
+  return {{"trainer", "pictures.json", "--out", "none", "--progress", "none"}, code, says, prepare};
+}
+
+std::vector<Case> folders() {
+  using Config = nlohmann::json;
+  const auto bad_file = [](const std::string& bytes, const std::string& name = "cat/1.png") {
+    return [=](const fs::path& folder, Config&) { write_bytes(folder / name, bytes); };
+  };
+  const std::string png = read_file(fs::path(TERN_FIXTURES) / "pictures/rgb.png"), jpeg = read_file(fs::path(TERN_FIXTURES) / "pictures/rgb.jpg");
+  return {
+      folder_case("pictures/cat/1.png is empty", 3, bad_file("")),
+      folder_case("pictures/cat/1.png is neither JPEG nor PNG", 3, bad_file("GIF89a")),
+      folder_case("pictures/cat/1.png is a damaged PNG", 3, bad_file(png.substr(0, png.size() / 2))),
+      folder_case("pictures/cat/2.jpg is a damaged JPEG", 3, bad_file(jpeg.substr(0, jpeg.size() / 2), "cat/2.jpg")),
+      folder_case("pictures/dog/notes.txt is not named .jpg, .jpeg or .png", 3, bad_file("notes", "dog/notes.txt")),
+      folder_case("no picture is left", 3, [](const fs::path& folder, Config& config) {
+        config["data"]["bad_files"] = 4;
+        for (const char* file : {"cat/1.png", "cat/2.jpg", "dog/1.png", "dog/2.jpg"}) write_bytes(folder / file, "x");
+      }),
+      folder_case("pictures is no directory", 3, [](const fs::path& folder, Config&) { fs::remove_all(folder); }),
+      folder_case("pictures has no class directories", 3, [](const fs::path& folder, Config&) { fs::remove_all(folder / "cat"), fs::remove_all(folder / "dog"); }),
+      folder_case("pictures/mouse is empty: a class wants pictures", 3, [](const fs::path& folder, Config&) { fs::create_directory(folder / "mouse"); }),
+      folder_case("pictures has test/ but no train/", 3, [](const fs::path& folder, Config&) { fs::rename(folder / "cat", folder / "test"); }),
+      folder_case("data.val_fraction: got 0, but pictures has no test/", 2, [](const fs::path&, Config& config) { config["data"]["val_fraction"] = 0; }),
+  };
+}
+
 }  // namespace
 
 std::vector<Case> malformed_data() {
   std::vector<Case> cases = cifar10();
   for (Case& c : cifar100_and_synthetic()) cases.push_back(std::move(c));
+  for (Case& c : folders()) cases.push_back(std::move(c));
   Case over_real = data_case("cifar10", "real pictures are not overwritten", [](const fs::path& folder) {
     fs::rename(folder, folder.parent_path() / "synthetic");
   });

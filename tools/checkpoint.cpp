@@ -114,7 +114,7 @@ CheckpointInfo read_checkpoint_info(const SafetensorsFile& file) {
   read_metadata(file, "tern.data", [&](const std::string& text) {
     const json data = json::parse(text);
     info.data_name = data.at("name");
-    data::cifar_format(info.data_name);  // throws where tern has no such data
+    if (info.data_name != name_of(DataName::folder)) data::cifar_format(info.data_name);  // throws where tern has no such data
     info.classes = data.at("classes").get<std::vector<std::string>>();
     const auto shape = data.at("shape").get<std::array<int, 3>>();
     info.pictures = {shape[0], shape[1], shape[2]};

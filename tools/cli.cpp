@@ -159,6 +159,7 @@ struct TrainerParser {
   DataArgs data;
   VerifyResumeArgs verify;
   KeygenArgs keygen;
+  std::optional<PredictParser> predict;
   Recipe recipe, verify_recipe;
   std::string resume, seeds, max_time, profile, dist = "local";
   CLI::App *data_command, *fetch, *synth, *verify_command, *keygen_command;
@@ -197,6 +198,7 @@ TrainerParser::TrainerParser() {
   keygen_command->add_option("FILE", keygen.file, "Where to write it; must not exist")->required();
   report.emplace(app);
   inspect.emplace(app);
+  predict.emplace(app);
   app.footer(
       "Examples:\n"
       "  trainer tools/configs/demo.json\n"
@@ -204,6 +206,7 @@ TrainerParser::TrainerParser() {
       "  trainer tools/configs/cifar-cnn.json --epochs 1,5,10     one training each, experiments.csv\n"
       "  trainer --resume runs/cifar-cnn-20250101-120000\n"
       "  trainer data fetch cifar10 --dir data\n"
+      "  trainer predict runs/cifar-cnn-20250101-120000 cat.jpg\n"
       "Exit codes: 0 ok, 1 failure, 2 usage or config, 3 data, 4 device, 5 diverged, 6 expectation missed, 7 peer "
       "lost, 130/143 interrupted with a checkpoint saved.");
 }
@@ -275,6 +278,7 @@ TrainerCommand TrainerParser::result() {
   if (keygen_command->parsed()) return keygen;
   if (std::optional<TrainerCommand> command = report->result()) return *command;
   if (std::optional<TrainerCommand> command = inspect->result()) return *command;
+  if (predict->command->parsed()) return predict->result();
   if (!verify_command->parsed()) return train_result();
   apply_recipe(verify_recipe, verify.train);
   apply_epochs(verify_recipe.epochs, verify.train);

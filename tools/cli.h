@@ -6,6 +6,7 @@
 #include <variant>
 #include <vector>
 
+#include "tools/cli_predict.h"
 #include "tools/config.h"
 #include "tools/progress.h"
 
@@ -102,7 +103,7 @@ struct DoctorArgs {
 /// Commands that look at something and train nothing that stays.
 using InspectCommand = std::variant<SummaryArgs, ExportArgs, LrFindArgs, DoctorArgs>;
 
-using TrainerCommand = std::variant<TrainArgs, DataArgs, VerifyResumeArgs, KeygenArgs, ReportArgs, InspectCommand, CliText>;
+using TrainerCommand = std::variant<TrainArgs, DataArgs, VerifyResumeArgs, KeygenArgs, ReportArgs, InspectCommand, PredictArgs, CliText>;
 
 struct EvaluateArgs {
   std::vector<std::string> checkpoints;

@@ -46,6 +46,15 @@ std::optional<CliText> parse(CLI::App& app, const std::vector<std::string>& args
 /// a port on loopback; the latter two take other values by `=` only.
 std::vector<std::string> fill_in_values(std::span<const char* const> argv);
 
+/// `trainer predict`.
+struct PredictParser {
+  explicit PredictParser(CLI::App& app);
+  PredictArgs result();
+  PredictArgs args;
+  std::string tta = "none";
+  CLI::App* command;
+};
+
 template <class E, size_t N>
 E choice(const std::string& text, const std::string& option, const std::array<const char*, N>& names) {
   std::string known;

@@ -139,6 +139,7 @@ bool matches_pattern(std::string_view pattern, std::string_view name) {
 
 std::string_view name_of(ModelName v) { return config_table::enum_name(v); }
 std::string_view name_of(InitScheme v) { return config_table::enum_name(v); }
+std::string_view name_of(PictureFit v) { return config_table::enum_name(v); }
 std::string_view name_of(DataName v) { return config_table::enum_name(v); }
 std::string_view name_of(AugmentName v) { return config_table::enum_name(v); }
 std::string_view name_of(PadMode v) { return config_table::enum_name(v); }

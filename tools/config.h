@@ -17,7 +17,8 @@ namespace tern {
 
 enum class ModelName { cifar_cnn, lenet, resnet18, layers };
 enum class InitScheme { standard /* PyTorch's */, kaiming, xavier };
-enum class DataName { cifar10, cifar100, synthetic };
+enum class DataName { cifar10, cifar100, synthetic, folder };
+enum class PictureFit { crop, stretch };
 enum class AugmentName { crop, flip, cutout };
 
 enum class OptimName { adamw, sgd };
@@ -49,9 +50,19 @@ struct AugmentConfig {
   int size = 8;                     ///< cutout: side of the square in pixels
 };
 
+/// In JSON [H, W], or one number for a square.
+struct PictureSize {
+  int height = 32, width = 32;
+  bool operator==(const PictureSize&) const = default;
+};
+
 struct DataConfig {
   DataName name = DataName::cifar10;
   std::string dir = "data";
+  PictureSize size;                     ///< folder
+  PictureFit fit = PictureFit::crop;    ///< folder
+  int64_t bad_files = 0;                ///< folder: how many may be passed over
+  std::optional<int64_t> cache_mb;      ///< folder: most memory for decoded pictures; null: half of what is free
   NormalizeConfig normalize;
   std::vector<AugmentConfig> augment;
   double val_fraction = 0.0;     ///< share of the training pictures held out
@@ -197,6 +208,7 @@ bool matches_pattern(std::string_view pattern, std::string_view name);
 std::string_view name_of(ModelName v);
 std::string_view name_of(InitScheme v);
 std::string_view name_of(DataName v);
+std::string_view name_of(PictureFit v);
 std::string_view name_of(AugmentName v);
 std::string_view name_of(PadMode v);
 std::string_view name_of(OptimName v);

@@ -66,8 +66,9 @@ void check_optim(const Config& c, const Place& root) {
 }
 
 void check_model(const Config& c, const Place& root) {
+  const bool folder = c.data.name == DataName::folder;  // its classes are known when it is opened
   const int has = c.data.name == DataName::cifar100 ? 100 : 10;
-  if (c.model.classes && *c.model.classes < has) {
+  if (!folder && c.model.classes && *c.model.classes < has) {
     root.at("model.classes")
         .fail("got " + std::to_string(*c.model.classes) + ", but " + std::string(name_of(c.data.name)) + " has " +
               std::to_string(has));
@@ -75,8 +76,9 @@ void check_model(const Config& c, const Place& root) {
   if (c.model.name == ModelName::layers && c.model.layers.empty()) {
     root.at("model.name").fail("\"layers\" needs the key \"layers\"");
   }
-  if (c.model.input && *c.model.input != std::array<int, 3>{32, 32, 3}) {
-    root.at("model.input").fail("wanted [32,32,3], the pictures of " + std::string(name_of(c.data.name)));
+  const std::array<int, 3> pictures{folder ? c.data.size.height : 32, folder ? c.data.size.width : 32, 3};
+  if (c.model.input && *c.model.input != pictures) {
+    root.at("model.input").fail("wanted " + nlohmann::json(pictures).dump() + ", the pictures of " + std::string(name_of(c.data.name)));
   }
 }
 
@@ -91,7 +93,8 @@ void check_data(const Config& c, const Place& root) {
 
 void check_metric(Metric metric, const Config& c, const Place& at) {
   const bool held_out = metric == Metric::val_loss || metric == Metric::val_acc;
-  if (held_out && c.data.val_fraction == 0.0) {
+  // A folder may have its own val/: then it is seen when it is opened.
+  if (held_out && c.data.val_fraction == 0.0 && c.data.name != DataName::folder) {
     at.fail("got \"" + std::string(name_of(metric)) + "\", which needs data.val_fraction above 0");
   }
 }

@@ -22,7 +22,11 @@ struct EnumNames<InitScheme> {
 };
 template <>
 struct EnumNames<DataName> {
-  static constexpr std::array<const char*, 3> values = {"cifar10", "cifar100", "synthetic"};
+  static constexpr std::array<const char*, 4> values = {"cifar10", "cifar100", "synthetic", "folder"};
+};
+template <>
+struct EnumNames<PictureFit> {
+  static constexpr std::array<const char*, 2> values = {"crop", "stretch"};
 };
 template <>
 struct EnumNames<AugmentName> {
@@ -177,6 +181,22 @@ struct Codec<std::array<T, N>> {
     std::array<T, N> out{};
     for (size_t i = 0; i < N; ++i) out[i] = Codec<T>::read(v[i], at.at(std::to_string(i)), rule);
     return out;
+  }
+};
+
+template <>
+struct Codec<PictureSize> {
+  static std::string words(const Rule& rule) { return Codec<int>::words(rule) + ", or a list of two: height, width"; }
+  static ordered_json schema(const Rule& rule) { return {{"oneOf", {Codec<int>::schema(rule), Codec<std::array<int, 2>>::schema(rule)}}}; }
+  static ordered_json write(const PictureSize& v) { return {v.height, v.width}; }
+  static PictureSize read(const json& v, const Place& at, const Rule& rule) {
+    if (!v.is_array() && !v.is_number()) at.fail_type(v, words(rule));
+    if (v.is_number()) {
+      const int side = Codec<int>::read(v, at, rule);
+      return {side, side};
+    }
+    const auto sides = Codec<std::array<int, 2>>::read(v, at, rule);
+    return {sides[0], sides[1]};
   }
 };
 

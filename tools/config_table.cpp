@@ -52,10 +52,10 @@ const Section<AugmentConfig>& augment() {
   using A = AugmentConfig;
   static const Section<A> section(
       {field("name", &A::name, "What is done to each training picture, anew each epoch.").required(),
-       field("pad", &A::pad, range(1, 31), "Pixels added on each side before cropping back.").only({"crop"}),
+       field("pad", &A::pad, range(1, 1024), "Pixels added on each side before cropping back.").only({"crop"}),
        field("mode", &A::mode, "What the padding holds.").only({"crop"}),
        field("p", &A::p, range(0, 1), "Probability of mirroring left to right.").only({"flip"}),
-       field("size", &A::size, range(1, 32), "Side in pixels of the square set to the mean.").only({"cutout"})});
+       field("size", &A::size, range(1, 4096), "Side in pixels of the square set to the mean.").only({"cutout"})});
   return section;
 }
 
@@ -64,6 +64,15 @@ const Section<DataConfig>& data() {
   static const Section<D> section(
       {field("name", &D::name, "The data set."),
        field("dir", &D::dir, "Folder that holds it, or where `trainer data` puts it.").free(),
+       field("size", &D::size, range(1, 4096), "What every picture is scaled to, whatever its own size.").only({"folder"}),
+       field("fit", &D::fit, "`crop`: scaled until it covers `size`, then the middle; `stretch`: both sides on their own.").only({"folder"}),
+       field("bad_files", &D::bad_files, range(0, 1e9), "So many files that are no sound pictures are named and passed over; more end the run.")
+           .only({"folder"})
+           .free(),
+       field("cache_mb", &D::cache_mb, range(0, 1e9),
+             "MiB of decoded pictures kept in memory; what does not fit is decoded at each use. null: half of the free memory.")
+           .only({"folder"})
+           .free(),
        object("normalize", &D::normalize, normalize(), "Scaling of the pixels."),
        list("augment", &D::augment, augment(), ListStyle::list, "Changes to training pictures, in this order."),
        field("val_fraction", &D::val_fraction, from_below(0, 1), "Share of the training pictures held out."),

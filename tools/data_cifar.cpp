@@ -269,7 +269,7 @@ const CifarFormat& cifar_format(std::string_view name) {
   for (const CifarFormat& format : kFormats) {
     if (format.name == name) return format;
   }
-  throw ConfigError("[data] no data set \"" + std::string(name) + "\", wanted cifar10, cifar100 or synthetic");
+  throw ConfigError("[data] no data set \"" + std::string(name) + "\", wanted cifar10, cifar100, synthetic or folder");
 }
 
 DatasetPtr open_dataset(std::string_view name, const std::filesystem::path& dir, Split split) {

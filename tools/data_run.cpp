@@ -3,17 +3,41 @@
 #include <filesystem>
 #include <utility>
 
-#include "tools/data_cifar.h"
+#include "tools/data_folder.h"
 
 namespace tern::data {
 
-RunData open_run_data(const DataConfig& config, uint64_t seed) {
+namespace {
+
+RunData open_folder(const DataConfig& config, uint64_t seed, Progress* progress) {
+  FolderParts parts = list_folder(config, seed);
+  int64_t budget = picture_budget(config), passed_over = 0;
+  const auto decoded = [&](PictureList& list) { return decode_pictures(std::move(list), config, budget, passed_over, progress); };
+  RunData data{.train = decoded(parts.train), .validation = nullptr, .test = decoded(parts.test)};
+  if (!parts.validation.pictures.empty()) data.validation = decoded(parts.validation);
+  if (parts.held_out_is_test) data.validation = data.test;
+  return data;
+}
+
+}  // namespace
+
+RunData open_run_data(const DataConfig& config, uint64_t seed, Progress* progress) {
+  if (config.name == DataName::folder) return open_folder(config, seed, progress);
   const std::string_view name = name_of(config.name);
   const std::filesystem::path dir = config.dir;
   DatasetPtr train = open_dataset(name, dir, Split::kTrain);
   if (config.limit) train = limit(std::move(train), *config.limit);
   TrainValidation parts = split_validation(std::move(train), config.val_fraction, seed);
   return {std::move(parts.train), std::move(parts.validation), open_dataset(name, dir, Split::kTest)};
+}
+
+DatasetPtr open_split(const DataConfig& config, uint64_t seed, Split split, const std::vector<std::string>& classes, Progress* progress) {
+  if (config.name != DataName::folder) return open_dataset(name_of(config.name), config.dir, split);
+  DataConfig whole = config;
+  whole.limit.reset();
+  FolderParts parts = list_folder(whole, seed, classes, split == Split::kTest);
+  int64_t budget = picture_budget(config), passed_over = 0;
+  return decode_pictures(std::move(split == Split::kTest ? parts.test : parts.train), config, budget, passed_over, progress);
 }
 
 std::vector<Augment> augment_steps(const DataConfig& config) {

@@ -49,24 +49,27 @@ DatasetPtr limit(DatasetPtr data, int64_t count) {
   return subset(std::move(data), std::move(first));
 }
 
-TrainValidation split_validation(DatasetPtr data, double fraction, uint64_t seed) {
+HeldOut held_out(int64_t size, double fraction, uint64_t seed) {
   if (!(fraction >= 0.0 && fraction < 1.0)) {
     throw ConfigError("[data] val_fraction is " + std::to_string(fraction) + ", wanted 0 <= val_fraction < 1");
   }
-  if (fraction == 0.0) return {std::move(data), nullptr};
-  const int64_t size = data->size();
-  const int64_t held_out = std::llround(fraction * static_cast<double>(size));
-  if (held_out < 1 || held_out >= size) {
+  const int64_t count = std::llround(fraction * static_cast<double>(size));
+  if (count < 1 || count >= size) {
     throw ConfigError("[data] val_fraction " + std::to_string(fraction) + " of " + std::to_string(size) +
-                      " pictures leaves " + std::to_string(size - held_out) + " for training and " +
-                      std::to_string(held_out) + " for validation, wanted at least 1 each");
+                      " pictures leaves " + std::to_string(size - count) + " for training and " +
+                      std::to_string(count) + " for validation, wanted at least 1 each");
   }
   const std::vector<uint32_t> order = keyed_permutation(size, {.seed = seed, .op = kRngSplit});
-  std::vector<int64_t> validation(order.begin(), order.begin() + held_out);
-  std::vector<int64_t> train(order.begin() + held_out, order.end());
-  std::sort(validation.begin(), validation.end());
-  std::sort(train.begin(), train.end());
-  return {subset(data, std::move(train)), subset(data, std::move(validation))};
+  HeldOut parts{{order.begin() + count, order.end()}, {order.begin(), order.begin() + count}};
+  std::sort(parts.validation.begin(), parts.validation.end());
+  std::sort(parts.train.begin(), parts.train.end());
+  return parts;
+}
+
+TrainValidation split_validation(DatasetPtr data, double fraction, uint64_t seed) {
+  if (fraction == 0.0) return {std::move(data), nullptr};
+  HeldOut parts = held_out(data->size(), fraction, seed);
+  return {subset(data, std::move(parts.train)), subset(data, std::move(parts.validation))};
 }
 
 std::string digest(const Dataset& data) {

@@ -52,6 +52,15 @@ DatasetPtr subset(DatasetPtr data, std::vector<int64_t> indices);
 /// The first `count` pictures, or all of them where there are fewer. Throws ConfigError for count < 1.
 DatasetPtr limit(DatasetPtr data, int64_t count);
 
+/// Which pictures are held out; both lists ascend.
+struct HeldOut {
+  std::vector<int64_t> train, validation;
+};
+
+/// round(fraction * size) pictures, drawn by the seed alone. Throws ConfigError unless 0 < fraction < 1 and both parts
+/// get a picture.
+HeldOut held_out(int64_t size, double fraction, uint64_t seed);
+
 struct TrainValidation {
   DatasetPtr train;
   DatasetPtr validation;  ///< null when the fraction is 0

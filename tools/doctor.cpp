@@ -21,6 +21,7 @@
 #include "core/version.h"
 #include "dist/group_module.h"
 #include "tools/data_cifar.h"
+#include "tools/data_folder.h"
 #include "tools/environment.h"
 #include "tools/json_text.h"
 #include "tools/summary.h"
@@ -156,7 +157,19 @@ Finding look_at_module(const std::string& engine) {
   }
 }
 
+/// People's own pictures are counted, not decoded.
+Finding look_at_folder(const DataConfig& config) {
+  try {
+    const data::FolderParts parts = data::list_folder(config, 0);
+    return {Level::ok, "data", config.dir + ": " + std::to_string(parts.train.classes.size()) + " classes, " + std::to_string(parts.train.pictures.size()) +
+                                   " training and " + std::to_string(parts.test.pictures.size()) + " test pictures"};
+  } catch (const std::exception& error) {
+    return {Level::fail, "data", error.what(), "docs/pictures.md says how the folder should look"};
+  }
+}
+
 Finding look_at_data(const DataConfig& config) {
+  if (config.name == DataName::folder) return look_at_folder(config);
   const std::string name(name_of(config.name)), where = name + " in " + config.dir;
   try {
     const data::DatasetPtr train = data::open_dataset(name, config.dir, data::Split::kTrain), test = data::open_dataset(name, config.dir, data::Split::kTest);

@@ -4,13 +4,10 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "nn/weights.h"
-#include "tools/checkpoint.h"
 #include "tools/cli.h"
-#include "tools/data_cifar.h"
+#include "tools/data_run.h"
 #include "tools/exit_codes.h"
 #include "tools/json_text.h"
-#include "tools/model.h"
 #include "tools/open_checkpoint.h"
 #include "tools/progress.h"
 #include "tools/run_folder.h"
@@ -22,10 +19,7 @@ namespace {
 using nlohmann::ordered_json;
 
 Evaluation evaluate_checkpoint(Context& context, const OpenedCheckpoint& checkpoint, const EvaluateArgs& args, const data::DatasetPtr& data, Progress& progress) {
-  const data::PictureShape shape = data->shape();
-  auto network = build_model(context, checkpoint.config.model, {shape.height, shape.width, shape.channels},
-                             static_cast<int64_t>(data->classes().size()), 0);
-  nn::load_weights(*network, checkpoint.file, kTrainingTensors);
+  const auto network = network_of(context, checkpoint, data->shape(), static_cast<int64_t>(data->classes().size()));
   EvaluationOptions options{.normalize = checkpoint.config.data.normalize, .batch = args.batch, 
                             .tta = args.flip_tta ? TestTimeAugmentation::flip : TestTimeAugmentation::none};
   options.progress = [&](int64_t done, int64_t total) { progress.task("evaluating " + checkpoint.label, done, total); };
@@ -99,7 +93,9 @@ int run(const EvaluateArgs& args) {
   const std::string split = args.train_split ? "train" : "test";
   const data::Split which = args.train_split ? data::Split::kTrain : data::Split::kTest;
   for (const OpenedCheckpoint& checkpoint : checkpoints) {
-    const data::DatasetPtr data = data::open_dataset(checkpoint.data_name, args.data.empty() ? checkpoint.data_dir : args.data, which);
+    DataConfig source = checkpoint.config.data;
+    if (!args.data.empty()) source.dir = args.data;
+    const data::DatasetPtr data = data::open_split(source, checkpoint.config.run.seed, which, checkpoint.classes, progress.get());
     evaluations.push_back(evaluate_checkpoint(context, checkpoint, args, data, *progress));
     const Evaluation& e = evaluations.back();
     if (!args.confusion.empty()) write_confusion_csv(args.confusion, e);

@@ -64,24 +64,27 @@ void summarize(Evaluation& evaluation) {
 
 }  // namespace
 
+CompiledStep evaluation_step(Context& context, nn::Module& network, const EvaluationOptions& options) {
+  const auto& mean = options.normalize.mean;
+  const auto& std = options.normalize.std;
+  const NormalizeImages normalization{.mean = {mean.begin(), mean.end()}, .std = {std.begin(), std.end()}, .dtype = options.dtype};
+  return compile(
+      context,
+      [&network, normalization, tta = options.tta](std::span<const Tensor> in) {
+        const Tensor x = normalize_images(in[0], normalization);
+        const Tensor logits = cast(network(x), DType::f32);
+        if (tta == TestTimeAugmentation::none) return std::vector<Tensor>{logits};
+        return std::vector<Tensor>{mul(add(logits, cast(network(flip(x, {2})), DType::f32)), 0.5)};
+      },
+      {.plan = options.plan, .arena = options.arena});
+}
+
 Evaluation evaluate(Context& context, nn::Module& network, const data::DatasetPtr& data, const EvaluationOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   const EvaluationMode mode(network);
   NoGrad no_grad(context);
   const auto classes = static_cast<int64_t>(data->classes().size());
-  const auto& mean = options.normalize.mean;
-  const auto& std = options.normalize.std;
-  const NormalizeImages normalization{.mean = {mean.begin(), mean.end()}, .std = {std.begin(), std.end()}, .dtype = options.dtype};
-  CompiledStep step = compile(
-      context,
-      [&](std::span<const Tensor> in) {
-        const Tensor x = normalize_images(in[0], normalization);
-        const Tensor logits = cast(network(x), DType::f32);
-        if (options.tta == TestTimeAugmentation::none) return std::vector<Tensor>{logits};
-        return std::vector<Tensor>{mul(add(logits, cast(network(flip(x, {2})), DType::f32)), 0.5)};
-      },
-      {.plan = options.plan, .arena = options.arena});
-
+  CompiledStep step = evaluation_step(context, network, options);
   data::Loader loader(data, {{.micro_batch = static_cast<int>(options.batch), .lanes = 1, .shuffle = false}, options.loader_threads});
   loader.start(0);
   Evaluation evaluation{.classes = data->classes(), .predictions = {}};

@@ -53,6 +53,10 @@ struct Evaluation {
   std::vector<std::vector<int64_t>> confusion() const;
 };
 
+/// The forward pass of an evaluation, recorded: uint8 pictures [N,H,W,C] -> f32 logits. The network is in evaluation mode
+/// and outlives the step.
+CompiledStep evaluation_step(Context& context, nn::Module& network, const EvaluationOptions& options);
+
 /// Runs `network` in evaluation mode (and puts it back) over `data`. The result does not depend on the batch, on
 /// threads or on the plan. Throws DataError when a picture cannot be read, ConfigError when the network's scores are
 /// not one a class.

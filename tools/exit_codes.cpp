@@ -10,6 +10,7 @@ ExitCode exit_code_for(const std::exception& error) {
   if (is(static_cast<DivergedError*>(nullptr))) return ExitCode::diverged;
   if (is(static_cast<ExpectationError*>(nullptr))) return ExitCode::expectation_missed;
   if (is(static_cast<PeerLostError*>(nullptr))) return ExitCode::peer_lost;
+  if (const auto* interrupted = dynamic_cast<const InterruptedError*>(&error)) return exit_code_for_signal(interrupted->signal);
   return ExitCode::failure;
 }
 

@@ -28,6 +28,12 @@ struct ExpectationError : Error {
   using Error::Error;
 };
 
+/// Work that a signal ended before there was anything to save.
+struct InterruptedError : Error {
+  InterruptedError(const std::string& what, int signal) : Error(what), signal(signal) {}
+  int signal;
+};
+
 /// The code for an error that reached main().
 ExitCode exit_code_for(const std::exception& error);
 

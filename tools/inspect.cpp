@@ -5,10 +5,7 @@
 
 #include "core/atomic_file.h"
 #include "core/error.h"
-#include "nn/weights.h"
-#include "tools/checkpoint.h"
 #include "tools/config.h"
-#include "tools/data_cifar.h"
 #include "tools/doctor.h"
 #include "tools/interrupt.h"
 #include "tools/lr_find.h"
@@ -33,20 +30,13 @@ int run(const SummaryArgs& args) {
 }
 
 int run(const ExportArgs& args) {
-  OpenedCheckpoint checkpoint = open_checkpoint(args.checkpoint, args.model);
-  const ModelConfig& model = checkpoint.config.model;
-  data::PictureShape pictures = checkpoint.pictures;
-  auto classes = static_cast<int64_t>(checkpoint.classes.size());
-  if (pictures.height == 0) {  // bare weights: what the config's data are
-    pictures = {32, 32, 3};
-    classes = data::cifar_format(checkpoint.data_name).classes;
-  }
-  classes = model.classes.value_or(static_cast<int>(classes));
+  const OpenedCheckpoint checkpoint = open_checkpoint(args.checkpoint, args.model);
+  const auto [names, pictures] = trained_on(checkpoint);
+  const int64_t classes = checkpoint.config.model.classes.value_or(static_cast<int>(names.size()));
   Context context;
-  const auto network = build_model(context, model, {pictures.height, pictures.width, pictures.channels}, classes, 0);
-  nn::load_weights(*network, checkpoint.file, kTrainingTensors);
+  const auto network = network_of(context, checkpoint, pictures, classes);
   const OnnxOptions options{.normalize = checkpoint.config.data.normalize, .classes = checkpoint.classes, .source = checkpoint.file.name()};
-  write_file_atomically(args.onnx, onnx_model(*network, layers_of(model, classes), options));
+  write_file_atomically(args.onnx, onnx_model(*network, layers_of(checkpoint.config.model, classes), options));
   std::printf("%s: ONNX opset 17; input f32 [N, %d, %d, %d], pixels in [0, 1] (normalised inside); logits f32 [N, %lld]\n", args.onnx.c_str(),
               pictures.channels, pictures.height, pictures.width, static_cast<long long>(classes));
   return 0;

@@ -89,6 +89,8 @@ void check_configs_alike(Team& team, const Config& config) {
   alike.data.loader_threads = defaults.data.loader_threads;
   alike.data.prefetch = defaults.data.prefetch;
   alike.data.resident = defaults.data.resident;
+  alike.data.bad_files = defaults.data.bad_files;
+  alike.data.cache_mb = defaults.data.cache_mb;
   alike.run.device = defaults.run.device;
   alike.run.threads = defaults.run.threads;
   alike.log = defaults.log;

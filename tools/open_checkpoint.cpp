@@ -2,10 +2,14 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "core/error.h"
+#include "nn/weights.h"
 #include "tools/checkpoint.h"
+#include "tools/data_cifar.h"
 #include "tools/json_text.h"
+#include "tools/model.h"
 
 namespace tern {
 namespace {
@@ -24,10 +28,14 @@ fs::path file_of(const fs::path& path) {
   throw DataError(path.string() + ": holds no best.safetensors or last.safetensors");
 }
 
-/// The run's own data folder stands in config.json beside the checkpoints; the checkpoint itself knows no paths.
-std::string data_dir_of(const fs::path& file) {
+/// What the run said of its data besides what defines it: the checkpoint knows no paths, but config.json beside it does.
+void add_run_data(const fs::path& file, DataConfig& data) {
   const fs::path config = fs::absolute(file).parent_path().parent_path() / "config.json";
-  return fs::exists(config) ? load_config(config.string()).data.dir : "data";
+  if (!fs::exists(config)) return;
+  const DataConfig run = load_config(config.string()).data;
+  data.dir = run.dir;
+  data.bad_files = run.bad_files;
+  data.cache_mb = run.cache_mb;
 }
 
 /// The config of bare weights: from a config file, or a preset's name with the defaults.
@@ -44,12 +52,28 @@ OpenedCheckpoint open_checkpoint(const std::string& argument, const std::string&
   const bool bare = !file.metadata().contains("tern.format");
   if (bare && model.empty())
     throw ConfigError(path.string() + ": bare weights say nothing of their network; name it with --model NAME or --model CONFIG.json");
-  if (bare || !model.empty()) {
-    Config config = config_of_model(model);
-    return {argument, std::move(file), config, std::string(name_of(config.data.name)), config.data.dir, {}, {}};
-  }
+  if (bare || !model.empty()) return {argument, std::move(file), config_of_model(model)};
   CheckpointInfo info = read_checkpoint_info(file);
-  return {argument, std::move(file), info.config, info.data_name, data_dir_of(path), info.classes, info.pictures};
+  add_run_data(path, info.config.data);
+  return {argument, std::move(file), std::move(info.config), std::move(info.classes), info.pictures};
+}
+
+TrainedOn trained_on(const OpenedCheckpoint& checkpoint) {
+  if (!checkpoint.classes.empty()) return {checkpoint.classes, checkpoint.pictures};
+  const DataConfig& data = checkpoint.config.data;
+  const bool folder = data.name == DataName::folder;
+  TrainedOn terms{{}, folder ? data::PictureShape{data.size.height, data.size.width, 3} : data::PictureShape{32, 32, 3}};
+  if (folder && !checkpoint.config.model.classes)
+    throw ConfigError("model.classes: bare weights do not say how many classes there are; set it in the --model config");
+  const int count = checkpoint.config.model.classes.value_or(folder ? 0 : data::cifar_format(name_of(data.name)).classes);
+  for (int i = 0; i < count; ++i) terms.classes.push_back("class " + std::to_string(i));
+  return terms;
+}
+
+std::unique_ptr<nn::Network> network_of(Context& context, const OpenedCheckpoint& checkpoint, const data::PictureShape& shape, int64_t classes) {
+  auto network = build_model(context, checkpoint.config.model, {shape.height, shape.width, shape.channels}, classes, 0);
+  nn::load_weights(*network, checkpoint.file, kTrainingTensors);
+  return network;
 }
 
 }  // namespace tern

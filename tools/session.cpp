@@ -16,10 +16,23 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// A folder's val/ is seen only now: a metric of it needs one.
+void check_has_validation(const Config& config, const data::RunData& data) {
+  const auto check = [&](Metric metric, const char* key) {
+    if (!data.validation && (metric == Metric::val_loss || metric == Metric::val_acc))
+      throw ConfigError(std::string(key) + ": got \"" + std::string(name_of(metric)) + "\", but there are no validation pictures: set data.val_fraction");
+  };
+  check(config.checkpoint.best, "checkpoint.best");
+  if (config.train.early_stop) check(config.train.early_stop->metric, "train.early_stop.metric");
+}
+
 /// The run's data; `overfit` pictures of the training split alone serve for training and test.
-data::RunData open_data(const Config& config, const std::optional<int>& overfit_batches) {
-  data::RunData data = data::open_run_data(config.data, config.run.seed);
-  if (!overfit_batches) return data;
+data::RunData open_data(const Config& config, const std::optional<int>& overfit_batches, Progress& progress) {
+  data::RunData data = data::open_run_data(config.data, config.run.seed, &progress);
+  if (!overfit_batches) {
+    check_has_validation(config, data);
+    return data;
+  }
   data.train = data::limit(data.train, int64_t{*overfit_batches} * config.train.lanes * config.train.micro_batch);
   data.test = data.train;
   data.validation = nullptr;
@@ -105,7 +118,7 @@ TrainerResult run_session(const Config& given, const SessionOptions& options, Pr
   check_devices_alike(team, context.device());
 
   team.in_turn([&] { make_synthetic_data(config.data, progress); });  // ranks of one machine share the folder
-  const data::RunData data = open_data(config, options.overfit_batches);
+  const data::RunData data = open_data(config, options.overfit_batches, progress);
   check_pictures_alike(team, *data.train);
 
   // Before the folder: a run that cannot begin leaves nothing behind.

@@ -29,6 +29,7 @@ void look_at_data(const Config& config, TrainingSummary& summary) {
     const int64_t step = summary.pictures_per_step;
     summary.steps_per_epoch = config.data.drop_last ? data.train->size() / step : (data.train->size() + step - 1) / step;
   } catch (const data::DataMissing&) {
+    if (config.data.name == DataName::folder) throw;  // only the pictures tell how many classes there are
     summary.pictures = {32, 32, 3};
     summary.classes = data::cifar_format(name_of(config.data.name)).classes;
   }

@@ -319,7 +319,7 @@ void Trainer::finish_epoch(TrainerResult& result) {
   m.test_loss = result.evaluation->loss;
   m.test_acc = result.evaluation->top1;
   if (data_.validation) {
-    const Evaluation validation = evaluate_on(data_.validation, "validation");
+    const Evaluation validation = data_.validation == data_.test ? *result.evaluation : evaluate_on(data_.validation, "validation");
     m.val_loss = validation.loss;
     m.val_acc = validation.top1;
   }

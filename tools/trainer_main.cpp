@@ -12,6 +12,7 @@
 #include "tools/experiments.h"
 #include "tools/inspect.h"
 #include "tools/interrupt.h"
+#include "tools/predict.h"
 #include "tools/report.h"
 #include "tools/verify_resume.h"
 
@@ -143,6 +144,10 @@ int run(const KeygenArgs& args, std::span<const char* const>) {
 
 int run(const ReportArgs& args, std::span<const char* const>) { return run_report(args); }
 int run(const InspectCommand& command, std::span<const char* const>) { return run_inspect(command); }
+int run(const PredictArgs& args, std::span<const char* const>) {
+  predict(args);
+  return 0;
+}
 
 int run(const CliText& text, std::span<const char* const>) {
   std::printf("%s", text.text.c_str());
