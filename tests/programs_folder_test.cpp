@@ -21,8 +21,11 @@ void write_pictures(const Workbench& bench) {
     }
 }
 
-void write_folder_config(const Workbench& bench, json changes = {}) {
+void write_folder_config(const Workbench& bench, const json& changes = json::object()) {
   json config = Workbench::config();
+  config["model"] = {{"name", "cifar-cnn"}, {"convs_per_block", 1}};
+  config["optim"] = {{"name", "adamw"}};
+  config["schedule"] = {{"name", "constant"}};
   config["data"] = {{"name", "folder"}, {"dir", "pictures"}, {"size", {24, 16}}, {"val_fraction", 0.25}};
   config["data"].update(changes);
   bench.write_config("folder.json", config);

@@ -1,6 +1,7 @@
 #include "tools/config_checks.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "tools/config_table.h"
@@ -65,6 +66,12 @@ void check_optim(const Config& c, const Place& root) {
   }
 }
 
+/// Height and width of the pictures that a config trains on.
+std::array<int, 2> picture_size(const DataConfig& data) {
+  if (data.name != DataName::folder) return {32, 32};
+  return {data.size.height, data.size.width};
+}
+
 void check_model(const Config& c, const Place& root) {
   const bool folder = c.data.name == DataName::folder;  // its classes are known when it is opened
   const int has = c.data.name == DataName::cifar100 ? 100 : 10;
@@ -76,7 +83,8 @@ void check_model(const Config& c, const Place& root) {
   if (c.model.name == ModelName::layers && c.model.layers.empty()) {
     root.at("model.name").fail("\"layers\" needs the key \"layers\"");
   }
-  const std::array<int, 3> pictures{folder ? c.data.size.height : 32, folder ? c.data.size.width : 32, 3};
+  const auto [height, width] = picture_size(c.data);
+  const std::array<int, 3> pictures{height, width, 3};
   if (c.model.input && *c.model.input != pictures) {
     root.at("model.input").fail("wanted " + nlohmann::json(pictures).dump() + ", the pictures of " + std::string(name_of(c.data.name)));
   }
@@ -84,6 +92,12 @@ void check_model(const Config& c, const Place& root) {
 
 void check_data(const Config& c, const Place& root) {
   const Place at = root.at("data");
+  const int most = std::ranges::min(picture_size(c.data)) - 1;
+  for (size_t i = 0; i < c.data.augment.size(); ++i) {
+    const AugmentConfig& augment = c.data.augment[i];
+    if (augment.name == AugmentName::crop && augment.pad > most)
+      at.at("augment." + std::to_string(i) + ".pad").fail("got " + std::to_string(augment.pad) + ", wanted an integer from 1 to " + std::to_string(most) + ", below the pictures' sides");
+  }
   const int64_t step = int64_t{c.train.lanes} * c.train.micro_batch;
   if (c.data.drop_last && c.data.limit && *c.data.limit < step) {
     at.at("limit").fail("got " + std::to_string(*c.data.limit) + ", less than one step of " + std::to_string(step) +
