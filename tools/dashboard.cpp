@@ -3,13 +3,12 @@
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 
-#include <array>
 #include <atomic>
 #include <condition_variable>
-#include <cstdio>
 #include <mutex>
 
 #include "core/error.h"
+#include "dist/messages.h"
 #include "tools/dashboard_feed.h"
 #include "tools/dashboard_http.h"
 #include "tools/json_text.h"
@@ -29,15 +28,9 @@ constexpr milliseconds kBeat{500};  // between two looks at the folder
 constexpr milliseconds kFarewell{2000};
 
 std::string random_token() {
-  std::array<unsigned char, 16> bytes{};
-  if (::RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1) throw Error("--dashboard: the system gives no random bytes");
-  std::string text;
-  char digits[3];
-  for (const unsigned char byte : bytes) {
-    std::snprintf(digits, sizeof digits, "%02x", byte);
-    text += digits;
-  }
-  return text;
+  dist::Digest bytes{};
+  if (::RAND_bytes(reinterpret_cast<unsigned char*>(bytes.data()), static_cast<int>(bytes.size())) != 1) throw Error("--dashboard: the system gives no random bytes");
+  return dist::hex(bytes);
 }
 
 std::string event_text(const std::string& name, const ordered_json& data) { return "event: " + name + "\ndata: " + json_text(data) + "\n\n"; }

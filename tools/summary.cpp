@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "tools/data_cifar.h"
+#include "tools/data_file.h"
 #include "tools/data_run.h"
 #include "tools/json_text.h"
 #include "tools/progress.h"
@@ -87,19 +88,12 @@ std::string extents(const Shape& shape) {
   return text + "]";
 }
 
-/// 298570 -> "298,570"
-std::string grouped(int64_t number) {
-  std::string text = std::to_string(number);
-  for (auto at = static_cast<int64_t>(text.size()) - 3; at > 0; at -= 3) text.insert(static_cast<size_t>(at), ",");
-  return text;
-}
-
 std::string layer_table(const TrainingSummary& s) {
   std::string text = line("%-24s %-16s %-18s %12s %12s\n", "layer", "type", "output", "parameters", "MFLOP");
   for (const nn::LayerInfo& layer : s.layers) {
     const std::string name = std::string(static_cast<size_t>(2 * layer.depth), ' ') + layer.name;
     text += line("%-24s %-16s %-18s %12s %12s\n", name.c_str(), (layer.type + (layer.fused ? " (fused)" : "")).c_str(),
-                 extents(layer.output).c_str(), layer.parameters ? grouped(layer.parameters).c_str() : "-",
+                 extents(layer.output).c_str(), layer.parameters ? data::with_commas(layer.parameters).c_str() : "-",
                  layer.flops ? line("%.3f", 1e-6 * static_cast<double>(layer.flops)).c_str() : "-");
   }
   return text;
@@ -150,7 +144,7 @@ std::string summary_text(const TrainingSummary& s) {
   const TrainingSummary::Memory& m = s.memory;
   std::string text = s.config + ": pictures of " + std::to_string(s.pictures.height) + "x" + std::to_string(s.pictures.width) + "x" +
                      std::to_string(s.pictures.channels) + ", " + std::to_string(s.classes) + " classes; N is the batch\n\n" + layer_table(s);
-  text += "\nparameters   " + grouped(s.parameters) + "\n";
+  text += "\nparameters   " + data::with_commas(s.parameters) + "\n";
   text += line("operations   %.1f MFLOP a picture forward, %.1f forward and backward; %.2f GFLOP a step of %lld pictures\n", forward, training,
                1e-3 * training * step, static_cast<long long>(s.pictures_per_step));
   text += "             (a multiply-add is two; convolutions and linear layers alone)\n";
@@ -167,7 +161,7 @@ std::string summary_text(const TrainingSummary& s) {
   text += line("time         %.1f ms a step, %.0f images/s, %.1f GFLOP/s", 1e3 * *s.seconds_per_step, step / *s.seconds_per_step,
                1e-3 * training * step / *s.seconds_per_step);
   if (const auto epoch = s.seconds_per_epoch())
-    text += "; " + duration_text(*epoch) + " an epoch of " + grouped(*s.training_pictures) + " pictures, without data and evaluation\n";
+    text += "; " + duration_text(*epoch) + " an epoch of " + data::with_commas(*s.training_pictures) + " pictures, without data and evaluation\n";
   else
     text += "; an epoch cannot be told: the data are not there\n";
   return text;
