@@ -14,6 +14,7 @@
 #include "tools/model.h"
 #include "tools/report_pictures.h"
 #include "tools/run_folder.h"
+#include "tools/summary.h"
 
 namespace tern {
 namespace {
@@ -34,50 +35,32 @@ ordered_json json_of(const fs::path& path) {
 
 ordered_json finite(std::optional<double> value) { return value && std::isfinite(*value) ? ordered_json(*value) : ordered_json(nullptr); }
 
-/// The network's layers by name, with their place and type; named as nn::build_network does.
-struct LayerNames {
-  std::map<std::string, std::pair<size_t, std::string>> layers;
-  std::map<std::string, int> unnamed;
-
-  void add(const std::vector<nn::LayerSpec>& specs, const std::string& prefix) {
-    for (const nn::LayerSpec& spec : specs) {
-      const std::string name = prefix + (spec.name.empty() ? spec.type + std::to_string(++unnamed[spec.type]) : spec.name);
-      layers.emplace(name, std::pair(layers.size(), spec.type));
-      add(spec.body, name + ".");
-      add(spec.shortcut, name + ".");
-    }
-  }
-};
-
-/// Layers with weights, as the last checkpoint has them: name, type, shapes of its tensors, number of parameters.
+/// Every layer with its output, and the shapes that its tensors have in the run's last checkpoint.
 ordered_json network_json(const fs::path& folder, const Config& config) {
   const fs::path last = folder / "checkpoints" / "last.safetensors";
   if (!fs::exists(last)) return nullptr;
   const SafetensorsFile file = SafetensorsFile::open(last);
   const CheckpointInfo info = read_checkpoint_info(file);
-  LayerNames names;
-  names.add(layers_of(config.model, std::ssize(info.classes)), "");
+  Context context({.threads = 1});
+  const auto network = build_model(context, config.model, {info.pictures.height, info.pictures.width, info.pictures.channels},
+                                   std::ssize(info.classes), config.run.seed);
   const std::set<std::string_view> statistics{"running_mean", "running_var", "num_batches_tracked"};
-  std::map<size_t, ordered_json> layers;
-  int64_t total = 0;
+  std::map<std::string, ordered_json> shapes;  // by layer, then by tensor
   for (const TensorEntry& entry : file.entries()) {
-    if (entry.name == "ema" || entry.name.starts_with("optimizer.")) continue;
     const size_t dot = entry.name.rfind('.');
-    if (dot == std::string::npos) continue;
-    const std::string layer = entry.name.substr(0, dot), tensor = entry.name.substr(dot + 1);
-    const auto& [place, type] = names.layers[layer];
-    ordered_json& row = layers[place];
-    if (row.is_null()) row = {{"name", layer}, {"type", type}, {"shapes", ordered_json::object()}, {"parameters", 0}};
-    if (statistics.contains(tensor)) continue;
-    row["shapes"][tensor] = entry.spec.shape.str();
-    row["parameters"] = row["parameters"].get<int64_t>() + entry.spec.shape.numel();
-    total += entry.spec.shape.numel();
+    if (dot == std::string::npos || statistics.contains(entry.name.substr(dot + 1))) continue;
+    shapes[entry.name.substr(0, dot)][entry.name.substr(dot + 1)] = entry.spec.shape.str();
   }
-  ordered_json rows = ordered_json::array();
-  for (auto& [place, row] : layers) rows.push_back(std::move(row));
+  ordered_json rows = layers_json(network->layers());
+  int64_t total = 0;
+  for (ordered_json& row : rows) {
+    const auto found = shapes.find(row["name"].get<std::string>());
+    row["shapes"] = found == shapes.end() ? ordered_json::object() : found->second;
+    total += row["parameters"].get<int64_t>();
+  }
   return {{"model", config.model.layers.empty() ? std::string(name_of(config.model.name)) : "layers"},
           {"input", {info.pictures.height, info.pictures.width, info.pictures.channels}},
-          {"classes", info.classes.size()}, {"parameters", total}, {"layers", rows}};
+          {"classes", info.classes.size()}, {"parameters", total}, {"flops", network->forward_flops()}, {"layers", rows}};
 }
 
 }  // namespace

@@ -9,7 +9,7 @@
 namespace tern {
 
 /// A run folder as the page shows it: name, data (and whether they are synthetic), config, env, summary, metrics, timing and
-/// steps by columns, evaluation, network. What the folder does not have is null or empty: a run that was interrupted early has
+/// steps by columns, evaluation, network (layers_json with the shapes of each layer's tensors). What the folder does not have is null or empty: a run that was interrupted early has
 /// little. Throws ConfigError when the folder holds no run.
 nlohmann::ordered_json run_json(const std::filesystem::path& folder);
 

@@ -4,7 +4,6 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "tools/data_cifar.h"
@@ -167,13 +166,17 @@ std::string summary_text(const TrainingSummary& s) {
   return text;
 }
 
-std::string summary_json(const TrainingSummary& s) {
-  ordered_json layers = ordered_json::array();
-  for (const nn::LayerInfo& layer : s.layers) {
+ordered_json layers_json(const std::vector<nn::LayerInfo>& layers) {
+  ordered_json rows = ordered_json::array();
+  for (const nn::LayerInfo& layer : layers) {
     const auto shape = layer.output.extents().subspan(1);
-    layers.push_back({{"name", layer.name}, {"type", layer.type}, {"depth", layer.depth}, {"fused", layer.fused},
-                      {"output", std::vector<int64_t>(shape.begin(), shape.end())}, {"parameters", layer.parameters}, {"flops", layer.flops}});
+    rows.push_back({{"name", layer.name}, {"type", layer.type}, {"depth", layer.depth}, {"fused", layer.fused},
+                    {"output", std::vector<int64_t>(shape.begin(), shape.end())}, {"parameters", layer.parameters}, {"flops", layer.flops}});
   }
+  return rows;
+}
+
+std::string summary_json(const TrainingSummary& s) {
   const auto optional = [](const auto& value) { return value ? ordered_json(*value) : ordered_json(nullptr); };
   const TrainingSummary::Memory& m = s.memory;
   const ordered_json object = {
@@ -182,7 +185,7 @@ std::string summary_json(const TrainingSummary& s) {
       {"precision", s.precision},
       {"input", {s.pictures.height, s.pictures.width, s.pictures.channels}},
       {"classes", s.classes},
-      {"layers", layers},
+      {"layers", layers_json(s.layers)},
       {"parameters", s.parameters},
       {"flops_per_picture", {{"forward", s.forward_flops}, {"training", s.training_flops}}},
       {"pictures_per_step", s.pictures_per_step},

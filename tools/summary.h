@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -43,6 +44,10 @@ TrainingSummary summarize(const Config& config, const std::string& name, bool pr
 /// A table for people; an object of the same.
 std::string summary_text(const TrainingSummary& summary);
 std::string summary_json(const TrainingSummary& summary);
+
+/// Layers in their order, as `summary --json` and the report's page have them: name, type, depth, fused, output (extents without
+/// the batch), parameters, flops (of one picture's forward pass).
+nlohmann::ordered_json layers_json(const std::vector<nn::LayerInfo>& layers);
 
 /// 1536 -> "1.5 KiB".
 std::string bytes_text(double bytes);

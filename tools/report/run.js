@@ -88,7 +88,7 @@ class RunPage {
       list.push(tile('Training speed', withUnit(count(median(metrics.images_per_s)), 'images/s'), 'median of the epochs'));
       list.push(tile('Peak memory', bytes(Math.max(...metrics.peak_rss)), best(metrics.gpu_mem || []) ? `GPU ${bytes(best(metrics.gpu_mem))}` : summary ? `tensors ${bytes(summary.peak_tensors)}` : null));
     }
-    if (network) list.push(tile('Parameters', count(network.parameters), `${network.layers.length} layers with weights`));
+    if (network) list.push(tile('Parameters', count(network.parameters), `${network.layers.filter(l => l.parameters).length} layers with weights`));
     this.tiles.replaceChildren(...list);
   }
 
@@ -200,10 +200,13 @@ class RunPage {
   network() {
     const network = this.run.network;
     if (!network) return null;
-    const shapes = layer => Object.entries(layer.shapes).map(([name, shape]) => `${name} ${shape.replaceAll(', ', ' × ').replace('[', '').replace(']', '')}`).join(', ');
-    return section('Network', make('p', {class: 'quiet'}, `${network.model} for ${network.input.join(' × ')} pictures and ${network.classes} classes; layers with weights, ${count(network.parameters)} parameters in all.`),
-      table(network.layers, [['layer', l => l.name, {text: true}], ['type', l => l.type || '–', {text: true}], ['tensors', shapes, {text: true, wrap: true}],
-        ['parameters', l => count(l.parameters)], ['share, %', l => [percent(l.parameters / network.parameters), bar(l.parameters / network.parameters, 'blue')]]], {caption: 'Layers'}));
+    const extents = list => list.join(' × '), shapes = layer => Object.entries(layer.shapes).map(([name, shape]) => `${name} ${shape.slice(1, -1).replaceAll(', ', ' × ')}`).join(', ');
+    const name = layer => { const text = make('span', {}, layer.name); text.style.paddingLeft = `${layer.depth}em`; return text; };
+    const share = layer => layer.parameters / network.parameters, some = (value, text) => value ? text(value) : '–';
+    return section('Network', make('p', {class: 'quiet'}, `${network.model} for ${extents(network.input)} pictures and ${network.classes} classes: ${count(network.parameters)} parameters, ` +
+        `${(network.flops / 1e6).toFixed(1)} MFLOP a picture forward, a multiply-add counted as two, in convolutions and linear layers. Layers of a branch are indented.`),
+      table(network.layers, [['layer', name, {text: true}], ['type', l => l.type + (l.fused ? ' (fused)' : ''), {text: true}], ['output', l => extents(l.output)], ['tensors', shapes, {text: true, wrap: true}],
+        ['parameters', l => some(l.parameters, count)], ['share, %', l => some(l.parameters, () => [percent(share(l)), bar(share(l), 'blue')])], ['MFLOP', l => some(l.flops, f => (f / 1e6).toFixed(3))]], {caption: 'Layers'}));
   }
 
   environment() {
