@@ -1,8 +1,6 @@
 #include "core/atomic_file.h"
 
-#include <signal.h>
 #include <sys/mount.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,11 +13,13 @@
 #include "core/error.h"
 #include "core/mapped_file.h"
 #include "tests/catch.h"
+#include "tests/file_size_limit.h"
 #include "tests/temp_dir.h"
 
 namespace tern {
 namespace {
 
+using test::FileSizeLimit;
 using test::TempDir;
 
 std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
@@ -48,26 +48,6 @@ int directory_failing_sync(int fd) {
   if (::fstat(fd, &info) == 0 && S_ISDIR(info.st_mode)) return failing_sync(fd);
   return counting_sync(fd);
 }
-
-/// Limits the size of files while it lives: writes past it fail as on a full disk.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) {
-    ::getrlimit(RLIMIT_FSIZE, &old_);
-    rlimit limit = old_;
-    limit.rlim_cur = bytes;
-    old_handler_ = ::signal(SIGXFSZ, SIG_IGN);
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &old_);
-    ::signal(SIGXFSZ, old_handler_);
-  }
-
- private:
-  rlimit old_{};
-  void (*old_handler_)(int) = nullptr;
-};
 
 }  // namespace
 

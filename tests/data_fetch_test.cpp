@@ -2,10 +2,8 @@
 
 #include <archive.h>
 #include <archive_entry.h>
-#include <sys/resource.h>
 
 #include <algorithm>
-#include <csignal>
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -13,6 +11,7 @@
 #include "tests/catch.h"
 #include "tests/data_http_server.h"
 #include "tests/data_test_util.h"
+#include "tests/file_size_limit.h"
 #include "tools/data_digest.h"
 
 namespace tern::data {
@@ -250,14 +249,10 @@ TEST_CASE("fetch: stopping and a failing progress callback keep what has come", 
 TEST_CASE("fetch: a full disk is named", "[data]") {
   Fixture f;
   const HttpServer server({.body = f.body});
-  rlimit before{};
-  REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
-  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
-  const rlimit low = {300, before.rlim_max};  // a file-size limit fails in write(), as a full disk does
-  REQUIRE(setrlimit(RLIMIT_FSIZE, &low) == 0);
-  const std::string message = f.failure<Error>(server);
-  setrlimit(RLIMIT_FSIZE, &before);
-  std::signal(SIGXFSZ, handler);
+  const std::string message = [&] {
+    const test::FileSizeLimit full(300);
+    return f.failure<Error>(server);
+  }();
   CHECK(contains(message, f.part.string() + ": cannot write"));
   CHECK(f.run(server) == FetchOutcome::kDownloaded);
 }

@@ -115,6 +115,19 @@ TEST_CASE("trainer: a run that was stopped has a report, too; log.tensorboard=fa
   CHECK(!std::filesystem::exists(bench / "none/tb"));
 }
 
+TEST_CASE("trainer: a disk too full for TensorBoard's events is told once, and training goes on", "[programs]") {
+  const Workbench bench;
+  // No file may grow over 52 KiB: the first step's pictures and the report do, small logs and checkpoints do not.
+  const Outcome outcome = bench.run({"/bin/bash", "-c", "trap '' XFSZ; ulimit -f 52; exec \"$0\" tiny.json --out run", std::string(TERN_BINARY_DIR) + "/trainer"});
+  INFO(outcome.err);
+  CHECK(outcome.code == 0);
+  CHECK(lines_of(read_file(bench / "run/steps.jsonl")).size() == 20);
+  const std::string warning = "warning: tb cannot be written: is the disk full?";
+  const size_t first = outcome.err.find(warning);
+  REQUIRE(first != std::string::npos);
+  CHECK(outcome.err.find(warning, first + 1) == std::string::npos);
+}
+
 TEST_CASE("trainer report RUN RUN: a page and a table with intervals and McNemar's test, as evaluate --compare has it", "[programs]") {
   const Workbench bench;
   REQUIRE(bench.train({"--out", "one", "--set", "train.ema=null"}).code == 0);

@@ -3,7 +3,9 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/catch.h"
+#include "tests/file_size_limit.h"
 #include "tests/programs.h"
+#include "tools/append_file.h"
 #include "tools/csv.h"
 #include "tools/dashboard.h"
 #include "tools/dashboard_feed.h"
@@ -150,13 +152,14 @@ TEST_CASE("rewind_events: later steps, a cut-off record and the mistakes go; the
   EventWriter writer(dir.path());
   for (int64_t step : {100, 200, 300}) writer.scalars(step, {{"x", 1.0}});
   EventWriter(dir.path(), ".mistakes").image(300, "m", Picture(2, 2, 3));
-  std::filesystem::path file;
-  for (const auto& entry : std::filesystem::directory_iterator(dir.path()))
-    if (!entry.path().string().ends_with(".mistakes")) file = entry.path();
+  std::filesystem::path file, mistakes;
+  for (const auto& entry : std::filesystem::directory_iterator(dir.path())) (entry.path().string().ends_with(".mistakes") ? mistakes : file) = entry.path();
   const std::string whole = read_file(file);
   rewind_events(dir.path(), 300);
   CHECK(read_file(file) == whole);
-  CHECK(std::distance(std::filesystem::directory_iterator(dir.path()), std::filesystem::directory_iterator()) == 1);
+  const std::string begin = read_file(mistakes);  // the version alone; the file stays, as a TensorBoard may be reading it
+  CHECK(begin.size() < 60);
+  CHECK_THAT(begin, HasText("brain.Event:2"));
   write_file(file, whole.substr(0, whole.size() - 1));
   rewind_events(dir.path(), 300);
   const std::string two = read_file(file);
@@ -165,6 +168,73 @@ TEST_CASE("rewind_events: later steps, a cut-off record and the mistakes go; the
   rewind_events(dir.path(), 199);
   CHECK(read_file(file).size() < two.size());
   rewind_events(dir.path() / "absent", 0);
+}
+
+TEST_CASE("AppendFile: a record that finds no room is taken back, and later ones are whole", "[report]") {
+  const TempDir dir;
+  AppendFile file(dir / "log");
+  CHECK(file.append("one\n"));
+  {
+    const FileSizeLimit full(6);
+    CHECK_FALSE(file.append("two\n"));
+    CHECK(read_file(dir / "log") == "one\n");
+    CHECK(file.append("2\n"));
+  }
+  CHECK(file.append("three\n"));
+  CHECK(file.size() == 12);
+  CHECK(read_file(dir / "log") == "one\n2\nthree\n");
+  CHECK(AppendFile(dir / "log").size() == 12);
+  CHECK_FALSE(AppendFile().append("x"));
+  CHECK_THROWS_WITH(AppendFile(dir / "absent/log"), HasText("absent/log: cannot be written: No such file"));
+}
+
+TEST_CASE("EventWriter: an event that finds no room leaves no cut-off record behind", "[report]") {
+  const TempDir dir;
+  EventWriter writer(dir.path());
+  const auto file = [&] { return std::filesystem::directory_iterator(dir.path())->path(); };
+  {
+    const FileSizeLimit full(20);
+    writer.scalars(1, {{"x", 1.0}});
+    CHECK_FALSE(writer.good());
+    CHECK(read_file(file()).empty());
+  }
+  writer.scalars(2, {{"x", 1.0}});
+  CHECK(writer.good());
+  const std::string before = read_file(file());
+  {
+    const FileSizeLimit full(before.size() + 20);
+    writer.scalars(3, {{"x", 1.0}});
+    CHECK_FALSE(writer.good());
+  }
+  CHECK(read_file(file()) == before);
+  writer.restarted(3);
+  writer.scalars(3, {{"x", 1.0}});
+  CHECK(writer.good());
+  const std::string whole = read_file(file());
+  CHECK(whole.size() > 2 * before.size() - 24);
+  rewind_events(dir.path(), 3);  // would take out what is not whole
+  CHECK(read_file(file()) == whole);
+}
+
+TEST_CASE("EventWriter: a new file's name is behind those of the folder, also where the clock was put back", "[report]") {
+  const TempDir dir;
+  for (const char* name : {"events.out.tfevents.9000000000.tern.999999.mistakes", "events.out.tfevents.1234567890.else"}) write_file(dir / name, "");
+  EventWriter(dir.path()).scalars(1, {{"x", 1.0}});
+  CHECK(std::filesystem::exists(dir / "events.out.tfevents.9000000001.tern.000000"));
+  const TempDir empty;
+  for (int i = 0; i < 3; ++i) EventWriter(empty.path()).scalars(1, {{"x", 1.0}});
+  CHECK(std::distance(std::filesystem::directory_iterator(empty.path()), std::filesystem::directory_iterator()) == 3);
+}
+
+TEST_CASE("contact_sheet: pictures in rows, black behind the last", "[report]") {
+  std::vector<Picture> pictures;
+  for (uint8_t value : {10, 20, 30}) {
+    pictures.emplace_back(2, 1, 1);
+    pictures.back().pixels.assign(2, value);
+  }
+  const Picture sheet = contact_sheet(pictures, 2);
+  CHECK(sheet.height == 4);
+  CHECK(sheet.pixels == std::vector<uint8_t>{10, 20, 10, 20, 30, 0, 30, 0});
 }
 
 TEST_CASE("RunFeed: everything first, then what is new, and everything again after a resume went back", "[report]") {

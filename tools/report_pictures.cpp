@@ -13,16 +13,10 @@ constexpr int kLongest = 48;            // pixels: they are small on the page, t
 constexpr size_t kSheetBytes = 1200000;  // as PNG; base64 makes 1.6 MB of them, and the page keeps below 2
 constexpr int64_t kMostPictures = 1200;
 
-Picture sheet_of(const data::Dataset& data, std::span<const int64_t> chosen, int columns, Picture& one) {
-  Picture sheet;
-  for (size_t i = 0; i < chosen.size(); ++i) {
-    one = shown_picture(data, chosen[i], kLongest);
-    if (i == 0) sheet = Picture(one.height * ((static_cast<int>(chosen.size()) + columns - 1) / columns), one.width * columns, one.channels);
-    const int top = static_cast<int>(i) / columns * one.height, left = static_cast<int>(i) % columns * one.width;
-    for (int y = 0; y < one.height; ++y)
-      std::copy_n(&one.pixels[one.at(y, 0)], static_cast<size_t>(one.width) * static_cast<size_t>(one.channels), &sheet.pixels[sheet.at(top + y, left)]);
-  }
-  return sheet;
+std::vector<Picture> pictures_of(const data::Dataset& data, std::span<const int64_t> chosen) {
+  std::vector<Picture> pictures;
+  for (const int64_t index : chosen) pictures.push_back(shown_picture(data, index, kLongest));
+  return pictures;
 }
 
 }  // namespace
@@ -45,36 +39,51 @@ std::vector<int64_t> choose_mistakes(const Evaluation& evaluation, int64_t worst
   return chosen;
 }
 
-Picture shown_picture(const data::Dataset& data, int64_t index, int longest) {
-  const data::PictureShape shape = data.shape();
-  Picture whole(shape.height, shape.width, shape.channels);
-  data.read(index, whole.pixels);
-  const int factor = (std::max(shape.height, shape.width) + longest - 1) / longest;
+Picture smaller(Picture whole, int longest) {
+  const int factor = (std::max(whole.height, whole.width) + longest - 1) / longest;
   if (factor <= 1) return whole;
-  Picture small(std::max(1, shape.height / factor), std::max(1, shape.width / factor), shape.channels);
+  Picture small(std::max(1, whole.height / factor), std::max(1, whole.width / factor), whole.channels);
   for (int y = 0; y < small.height; ++y)
     for (int x = 0; x < small.width; ++x)
       for (int c = 0; c < small.channels; ++c) {
         int sum = 0, count = 0;
-        for (int v = y * factor; v < std::min((y + 1) * factor, shape.height); ++v)
-          for (int u = x * factor; u < std::min((x + 1) * factor, shape.width); ++u, ++count) sum += whole.pixels[whole.at(v, u) + static_cast<size_t>(c)];
+        for (int v = y * factor; v < std::min((y + 1) * factor, whole.height); ++v)
+          for (int u = x * factor; u < std::min((x + 1) * factor, whole.width); ++u, ++count) sum += whole.pixels[whole.at(v, u) + static_cast<size_t>(c)];
         small.pixels[small.at(y, x) + static_cast<size_t>(c)] = static_cast<uint8_t>((sum + count / 2) / count);
       }
   return small;
+}
+
+Picture shown_picture(const data::Dataset& data, int64_t index, int longest) {
+  const data::PictureShape shape = data.shape();
+  Picture whole(shape.height, shape.width, shape.channels);
+  data.read(index, whole.pixels);
+  return smaller(std::move(whole), longest);
+}
+
+Picture contact_sheet(std::span<const Picture> pictures, int columns) {
+  const Picture& one = pictures.front();
+  const int count = static_cast<int>(pictures.size());
+  Picture sheet(one.height * ((count + columns - 1) / columns), one.width * columns, one.channels);
+  const auto row = static_cast<size_t>(one.width) * static_cast<size_t>(one.channels);
+  for (int i = 0; i < count; ++i)
+    for (int y = 0; y < one.height; ++y)
+      std::copy_n(&pictures[static_cast<size_t>(i)].pixels[one.at(y, 0)], row, &sheet.pixels[sheet.at(i / columns * one.height + y, i % columns * one.width)]);
+  return sheet;
 }
 
 nlohmann::ordered_json mistakes_json(const Evaluation& evaluation, const data::Dataset& data) {
   constexpr int columns = 20;
   std::vector<int64_t> chosen = choose_mistakes(evaluation, kWorst, kMostPictures);
   if (chosen.empty()) return nullptr;
-  Picture one;
   // How well pictures compress is known only afterwards: begin as if they did not, shrink or be content.
-  const size_t raw = shown_picture(data, chosen[0], kLongest).pixels.size();
+  const Picture one = shown_picture(data, chosen[0], kLongest);
+  const size_t raw = one.pixels.size();
   chosen.resize(std::min(chosen.size(), std::max<size_t>(1, kSheetBytes * 5 / 4 / raw)));
-  std::string png = encode_png(sheet_of(data, chosen, columns, one));
+  std::string png = encode_png(contact_sheet(pictures_of(data, chosen), columns));
   while (png.size() > kSheetBytes && chosen.size() > 1) {
     chosen.resize(std::max<size_t>(1, chosen.size() * kSheetBytes / png.size() * 19 / 20));
-    png = encode_png(sheet_of(data, chosen, columns, one));
+    png = encode_png(contact_sheet(pictures_of(data, chosen), columns));
   }
   nlohmann::ordered_json items = nlohmann::ordered_json::array();
   for (const int64_t i : chosen) {

@@ -10,6 +10,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -18,7 +19,6 @@
 #include "tools/csv.h"
 #include "tools/environment.h"
 #include "tools/json_text.h"
-#include "tools/report_pictures.h"
 
 namespace tern {
 namespace {
@@ -28,7 +28,6 @@ using nlohmann::ordered_json;
 
 constexpr const char* kMetricsHeader =
     "epoch,step,train_loss,train_acc,test_loss,test_acc,lr,seconds,images_per_s,data_wait,peak_rss,gpu_util,gpu_mem,val_loss,val_acc";
-constexpr const char* kTensorBoard = "tb";
 constexpr const char* kTimingHeader = "epoch,data,forward,backward,optimizer,eval";
 
 std::string number(double value, int digits = 9) {
@@ -40,12 +39,6 @@ std::string number(const std::optional<double>& value) { return value ? number(*
 
 /// JSON has no NaN and no infinity: null.
 ordered_json finite(double value) { return std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr); }
-
-std::ofstream append_to(const fs::path& path) {
-  std::ofstream stream(path, std::ios::app);
-  if (!stream) throw Error(path.string() + ": cannot be written");
-  return stream;
-}
 
 /// Rewrites a file with the lines that `keep`.
 template <class Keep>
@@ -81,7 +74,8 @@ RunFolder::RunFolder(fs::path path, const Config& config) : path_(std::move(path
 
 RunFolder::RunFolder(RunFolder&& other) noexcept
     : path_(std::move(other.path_)), log_config_(other.log_config_), metrics_(std::move(other.metrics_)),
-      timing_(std::move(other.timing_)), steps_(std::move(other.steps_)), events_(std::move(other.events_)), log_(std::move(other.log_)),
+      timing_(std::move(other.timing_)), steps_(std::move(other.steps_)), events_(std::move(other.events_)), full_(std::move(other.full_)),
+      warning_(std::move(other.warning_)), log_(std::move(other.log_)),
       lock_(std::exchange(other.lock_, -1)) {}
 
 RunFolder::~RunFolder() {
@@ -110,23 +104,17 @@ RunFolder RunFolder::open(const fs::path& folder, const Config& config, const st
 }
 
 void RunFolder::open_streams(const Config& config) {
-  auto csv = [&](const char* name, const char* header) {
-    const fs::path path = path_ / name;
-    const bool fresh = !fs::exists(path) || fs::file_size(path) == 0;
-    std::ofstream stream = append_to(path);
-    if (fresh) stream << header << std::endl;
-    return stream;
+  const auto csv = [&](const char* name, const std::string& header) {
+    AppendFile file(path_ / name);
+    if (file.size() == 0 && !file.append(header + "\n")) throw Error((path_ / name).string() + ": cannot be written: is the disk full?");
+    return file;
   };
   if (log_config_.csv) {
     metrics_ = csv("metrics.csv", kMetricsHeader);
     timing_ = csv("timing.csv", kTimingHeader);
   }
-  if (log_config_.jsonl) steps_ = append_to(path_ / "steps.jsonl");
-  if (log_config_.tensorboard) {
-    const bool fresh = !holds_events(path_ / kTensorBoard);
-    events_.emplace(path_ / kTensorBoard);
-    if (fresh) events_->text(0, "config", "```\n" + config_json(config) + "\n```");
-  }
+  if (log_config_.jsonl) steps_ = AppendFile(path_ / "steps.jsonl");
+  open_events(config);
   log_ = std::make_shared<spdlog::logger>("run", std::make_shared<spdlog::sinks::basic_file_sink_st>((path_ / "log.txt").string()));
   log_->set_formatter(std::make_unique<spdlog::pattern_formatter>("%Y-%m-%dT%H:%M:%SZ %v", spdlog::pattern_time_type::utc));
   log_->flush_on(spdlog::level::info);
@@ -145,62 +133,44 @@ void RunFolder::rewind(const Config& config, int64_t epoch, int64_t step) {
     const auto object = nlohmann::json::parse(line, nullptr, false);
     return object.is_object() && object.value("step", int64_t{0}) <= step;
   });
-  events_.reset();
-  rewind_events(path_ / kTensorBoard, step);
+  rewind_events(step);
   open_streams(config);
+  if (events_) events_->restarted(step + 1);
 }
 
 void RunFolder::add(const EpochMetrics& m, const EpochTiming& t) {
   add_events(m, t);
   if (!log_config_.csv) return;
-  metrics_.clear();  // a disk that was full may have room again
-  timing_.clear();
-  metrics_ << m.epoch << ',' << m.step << ',' << number(m.train_loss) << ',' << number(m.train_acc) << ',' << number(m.test_loss)
-           << ',' << number(m.test_acc) << ',' << number(m.lr) << ',' << number(m.seconds, 6) << ',' << number(m.images_per_s, 6)
-           << ',' << number(m.data_wait, 4) << ',' << m.peak_rss << ',' << number(m.gpu_util) << ','
-           << (m.gpu_mem ? std::to_string(*m.gpu_mem) : "") << ',' << number(m.val_loss) << ',' << number(m.val_acc) << std::endl;
-  timing_ << t.epoch << ',' << number(t.data, 6) << ',' << number(t.forward, 6) << ',' << number(t.backward, 6) << ','
-          << number(t.optimizer, 6) << ',' << number(t.eval, 6) << std::endl;
-  if (!metrics_ || !timing_) log("metrics could not be written: is the disk full?");
-}
-
-void RunFolder::add_events(const EpochMetrics& m, const EpochTiming& t) {
-  if (!events_) return;
-  std::vector<std::pair<std::string_view, double>> values{
-      {"epoch", static_cast<double>(m.epoch)}, {"loss/train", m.train_loss}, {"loss/test", m.test_loss}, {"accuracy/train", m.train_acc}, {"accuracy/test", m.test_acc},
-      {"lr", m.lr}, {"speed/seconds", m.seconds}, {"speed/images_per_s", m.images_per_s}, {"speed/data_wait", m.data_wait}, {"memory/peak_rss", static_cast<double>(m.peak_rss)},
-      {"timing/data", t.data}, {"timing/forward", t.forward}, {"timing/backward", t.backward}, {"timing/optimizer", t.optimizer}, {"timing/eval", t.eval}};
-  if (m.val_loss) values.emplace_back("loss/val", *m.val_loss);
-  if (m.val_acc) values.emplace_back("accuracy/val", *m.val_acc);
-  if (m.gpu_util) values.emplace_back("speed/gpu_util", *m.gpu_util);
-  if (m.gpu_mem) values.emplace_back("memory/gpu_mem", static_cast<double>(*m.gpu_mem));
-  events_->scalars(m.step, values);
-  if (!events_->good()) log("TensorBoard's events could not be written: is the disk full?");
-}
-
-void RunFolder::write_mistakes(const Evaluation& evaluation, const data::Dataset& data, int64_t step) {
-  if (!events_) return;
-  constexpr int64_t kPictures = 16;
-  constexpr int kLongest = 256;
-  EventWriter events(path_ / kTensorBoard, ".mistakes");
-  int place = 0;
-  for (const int64_t i : worst_mistakes(evaluation, kPictures)) {
-    const Prediction& p = evaluation.predictions[static_cast<size_t>(i)];
-    const auto name = [&](int32_t label) { return label < 0 ? std::string("nothing") : evaluation.classes[static_cast<size_t>(label)]; };
-    const std::string number = std::to_string(++place);
-    events.image(step, "mistakes/" + std::string(number.size() < 2, '0') + number + " " + name(p.label) + " taken for " + name(p.predicted), shown_picture(data, i, kLongest));
-  }
+  std::ostringstream row, times;
+  row << m.epoch << ',' << m.step << ',' << number(m.train_loss) << ',' << number(m.train_acc) << ',' << number(m.test_loss) << ','
+      << number(m.test_acc) << ',' << number(m.lr) << ',' << number(m.seconds, 6) << ',' << number(m.images_per_s, 6) << ','
+      << number(m.data_wait, 4) << ',' << m.peak_rss << ',' << number(m.gpu_util) << ',' << (m.gpu_mem ? std::to_string(*m.gpu_mem) : "")
+      << ',' << number(m.val_loss) << ',' << number(m.val_acc) << '\n';
+  times << t.epoch << ',' << number(t.data, 6) << ',' << number(t.forward, 6) << ',' << number(t.backward, 6) << ','
+        << number(t.optimizer, 6) << ',' << number(t.eval, 6) << '\n';
+  wrote("metrics.csv", metrics_.append(row.str()));
+  wrote("timing.csv", timing_.append(times.str()));
 }
 
 void RunFolder::add(const StepRecord& s) {
-  if (events_)
-    events_->scalars(s.step, {{"steps/loss", s.loss}, {"steps/accuracy", s.accuracy}, {"steps/lr", s.lr}, {"steps/grad_norm", s.grad_norm}, {"steps/images_per_s", s.images_per_s}});
+  add_events(s);
   if (!log_config_.jsonl) return;
   ordered_json line = {{"epoch", s.epoch}, {"step", s.step}, {"loss", finite(s.loss)}, {"accuracy", s.accuracy},
                        {"lr", s.lr}, {"grad_norm", finite(s.grad_norm)}, {"images_per_s", s.images_per_s}};
   if (s.skipped) line["skipped"] = true;
-  steps_.clear();
-  steps_ << json_text(line) << std::endl;
+  wrote("steps.jsonl", steps_.append(json_text(line) + "\n"));
+}
+
+void RunFolder::wrote(const std::string& what, bool whole) {
+  if (whole)
+    full_.erase(what);
+  else if (full_.insert(what).second)
+    warning_ += (warning_.empty() ? "" : ", ") + what;
+}
+
+std::string RunFolder::take_warning() {
+  const std::string what = std::exchange(warning_, "");
+  return what.empty() ? "" : "warning: " + what + " cannot be written: is the disk full? Training goes on; what it logs is lost until there is room";
 }
 
 void RunFolder::log(const std::string& line) { log_->info("{}", line); }

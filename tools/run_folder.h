@@ -1,14 +1,16 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "tools/append_file.h"
 #include "tools/config.h"
 #include "tools/evaluation.h"
+#include "tools/step_reader.h"
 #include "tools/tensorboard.h"
 
 namespace spdlog {
@@ -57,7 +59,8 @@ struct RunSummary {
 };
 
 /// A training's folder (docs/run-folder.md): config.json, env.json, log.txt, metrics.csv, timing.csv, steps.jsonl,
-/// tb/, checkpoints/, eval.json, confusion.csv, per_class.csv, predictions.csv, summary.json. Rows are flushed as they are written.
+/// tb/, checkpoints/, eval.json, confusion.csv, per_class.csv, predictions.csv, summary.json. Rows reach the system as they are
+/// added; one that finds no room on the disk is left out as a whole.
 class RunFolder {
  public:
   /// Makes the folder. Throws ConfigError when it holds a run already, Error when it cannot be written.
@@ -80,7 +83,12 @@ class RunFolder {
   void add(const EpochMetrics& metrics, const EpochTiming& timing);
   void add(const StepRecord& step);
   void log(const std::string& line);
+  /// A warning that names the logs which take no more rows since the last call; "" when there are none. Each is named once until it
+  /// takes rows again.
+  std::string take_warning();
   void write_evaluation(const Evaluation& evaluation, const std::string& split);
+  /// The first pictures of a batch as the network gets them, augmented, as one picture for TensorBoard.
+  void write_training_pictures(const data::Batch& batch, const data::PictureShape& shape, int64_t step);
   /// The worst mistakes as pictures for TensorBoard; `data` are the pictures that were evaluated.
   void write_mistakes(const Evaluation& evaluation, const data::Dataset& data, int64_t step);
   void write_summary(const RunSummary& summary);
@@ -91,12 +99,18 @@ class RunFolder {
  private:
   RunFolder(std::filesystem::path path, const Config& config);
   void open_streams(const Config& config);
+  void open_events(const Config& config);
+  void rewind_events(int64_t step);
   void add_events(const EpochMetrics& metrics, const EpochTiming& timing);
+  void add_events(const StepRecord& step);
+  void wrote(const std::string& what, bool whole);
 
   std::filesystem::path path_;
   LogConfig log_config_;
-  std::ofstream metrics_, timing_, steps_;
+  AppendFile metrics_, timing_, steps_;
   std::optional<EventWriter> events_;
+  std::set<std::string> full_;  // logs that took no more rows
+  std::string warning_;
   std::shared_ptr<spdlog::logger> log_;
   int lock_ = -1;
 };

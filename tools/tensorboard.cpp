@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <iterator>
 #include <optional>
 
@@ -21,7 +24,7 @@ constexpr std::string_view kMistakes = ".mistakes";
 
 // Fields of the messages.
 namespace event {
-constexpr int wall_time = 1, step = 2, file_version = 3, summary = 5;
+constexpr int wall_time = 1, step = 2, file_version = 3, summary = 5, session_log = 7;
 }
 namespace summary {
 constexpr int value = 1;
@@ -88,6 +91,20 @@ std::vector<fs::path> event_files(const fs::path& folder) {
   return files;
 }
 
+/// A name behind those of the folder's files, in whose order readers take them: seconds and microseconds, later than the latest
+/// also where the clock was put back.
+std::string new_name(const fs::path& folder) {
+  int64_t micros = std::llround(1e6 * wall_time());
+  for (const fs::path& file : event_files(folder)) {
+    long long seconds = 0, rest = 0;
+    if (std::sscanf(file.filename().c_str() + kPrefix.size(), "%lld.tern.%lld", &seconds, &rest) == 2)
+      micros = std::max<int64_t>(micros, seconds * 1000000 + rest + 1);
+  }
+  char name[80];
+  std::snprintf(name, sizeof name, "%s%010lld.tern.%06lld", kPrefix.data(), static_cast<long long>(micros / 1000000), static_cast<long long>(micros % 1000000));
+  return name;
+}
+
 }  // namespace
 
 std::string tf_record(std::string_view bytes) {
@@ -100,18 +117,24 @@ std::string tf_record(std::string_view bytes) {
 }
 
 void EventWriter::add(int64_t step, int field, std::string_view message) {
-  if (!out_.is_open()) {
-    // Readers take the files of a folder in the order of their names.
-    char name[80];
-    std::snprintf(name, sizeof name, "%s%010lld.tern.%06zu", kPrefix.data(), static_cast<long long>(wall_time()), event_files(folder_).size());
-    std::error_code ignored;
-    fs::create_directories(folder_, ignored);
-    out_.open(folder_ / (name + kind_), std::ios::binary);
-    out_ << tf_record(event_bytes(0, event::file_version, "brain.Event:2"));
+  std::string bytes = tf_record(event_bytes(step, field, message));
+  try {
+    if (!out_.is_open()) {
+      fs::create_directories(folder_);
+      out_ = AppendFile(folder_ / (new_name(folder_) + kind_));
+    }
+    if (out_.size() == 0) bytes.insert(0, tf_record(event_bytes(0, event::file_version, "brain.Event:2")));
+    good_ = out_.append(bytes);
+  } catch (const std::exception&) {  // no room for a name either
+    good_ = false;
   }
-  out_.clear();
-  out_ << tf_record(event_bytes(step, field, message)) << std::flush;
-  good_ = static_cast<bool>(out_);
+}
+
+void EventWriter::restarted(int64_t step) {
+  constexpr int kStatus = 1, kStart = 1;
+  ProtobufWriter log;
+  log.integer(kStatus, kStart);
+  add(step, event::session_log, log.data());
 }
 
 void EventWriter::scalars(int64_t step, const std::vector<std::pair<std::string_view, double>>& values) {
@@ -158,16 +181,14 @@ bool holds_events(const fs::path& folder) { return !event_files(folder).empty();
 
 void rewind_events(const fs::path& folder, int64_t step) {
   for (const fs::path& file : event_files(folder)) {
-    if (file.string().ends_with(kMistakes)) {
-      fs::remove(file);
-      continue;
-    }
+    // The pictures of mistakes go, whatever their step, but not their file: a TensorBoard that reads it would wait for it forever.
+    const int64_t last = file.string().ends_with(kMistakes) ? 0 : step;
     std::ifstream in(file, std::ios::binary);
     const std::string bytes(std::istreambuf_iterator<char>(in), {});
     std::string kept;
     std::string_view rest = bytes;
     while (const auto record = first_record(rest)) {
-      if (step_of(record->first) <= step) kept += record->second;
+      if (step_of(record->first) <= last) kept += record->second;
       rest.remove_prefix(record->second.size());
     }
     if (kept.size() != bytes.size()) write_file_atomically(file, kept);

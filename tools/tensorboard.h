@@ -1,18 +1,19 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "tools/append_file.h"
 #include "tools/png.h"
 
 namespace tern {
 
 /// TensorBoard event files: TFRecords of `Event` messages, in files that begin with the version and hold what was added since the
-/// training was started or resumed. A file appears with the first event. Nothing throws: a full disk must not cost a training.
+/// training was started or resumed. A file appears with the first event. Nothing throws: a full disk must not cost a training. An
+/// event that finds no room is left out as a whole, since readers stop at a record that is cut off.
 /// Ref: tensorboard/compat/proto/event.proto, summary.proto; tensorflow.org/tutorials/load_data/tfrecord (format).
 class EventWriter {
  public:
@@ -23,7 +24,9 @@ class EventWriter {
   void image(int64_t step, std::string_view tag, const Picture& picture);
   /// Markdown, for TensorBoard's tab of texts.
   void text(int64_t step, std::string_view tag, std::string_view markdown);
-  /// Is what was added so far with the system? True also when nothing was.
+  /// Tells readers that `step` and those behind it are trained again, so that they forget what they read of them.
+  void restarted(int64_t step);
+  /// Is what was added last with the system? True also when nothing was.
   bool good() const { return good_; }
 
  private:
@@ -31,7 +34,7 @@ class EventWriter {
 
   std::filesystem::path folder_;
   std::string kind_;
-  std::ofstream out_;
+  AppendFile out_;
   bool good_ = true;
 };
 

@@ -206,6 +206,7 @@ bool Trainer::train_epoch(TrainerResult& result) {
 }
 
 void Trainer::take_step(const data::Batch& batch) {
+  if (folder_ && config_.log.tensorboard && position_.steps == 0) show_first_pictures();
   const Profile::Step profiled(options_.profile.get(), context_, batch.size());
   if (!training_.run(batch)) return;  // interrupted() ends the epoch
   ++position_.steps;
@@ -215,6 +216,19 @@ void Trainer::take_step(const data::Batch& batch) {
                       (every && position_.steps % *every == 0) || InterruptGuard::signal() != 0 ||
                       team_.size() > 1;  // what they tell must come at the same step to all ranks
   count_outcomes(needed);
+}
+
+/// The first pictures of step 1: a batch need not hold pixels, nor all lanes, so they are read for this.
+void Trainer::show_first_pictures() {
+  constexpr int64_t kPictures = 64;
+  data::StepOptions options = loader_.options();
+  options.pixels = true;
+  data::StepReader reader(data_.train, options);
+  reader.set_epoch(0);
+  data::Batch batch;
+  std::vector<uint8_t> scratch;
+  reader.read(0, 0, std::min(kPictures, reader.pictures(0)), batch, scratch);
+  folder_->write_training_pictures(batch, data_.train->shape(), 1);
 }
 
 /// Outcomes of a GPU come in later than its steps; a checkpoint and the end of an epoch want all of them.
@@ -274,6 +288,13 @@ void Trainer::report_step(const StepOutcome& outcome) {
     folder_->add(StepRecord{position_.epoch + 1, steps, outcome.loss_sum / static_cast<double>(outcome.pictures),
                             static_cast<double>(outcome.correct) / static_cast<double>(outcome.pictures), outcome.lr, outcome.grad_norm,
                             rate, !outcome.finite});
+  warn_of_full_disk();
+}
+
+/// The log may be on the same disk, so the console hears of it, too.
+void Trainer::warn_of_full_disk() {
+  if (!folder_) return;
+  if (const std::string warning = folder_->take_warning(); !warning.empty()) say(warning);
 }
 
 /// Rank 0 evaluates; the other ranks get its scores, no predictions.
@@ -338,6 +359,7 @@ void Trainer::finish_epoch(TrainerResult& result) {
   position_.correct = position_.pictures = 0;
 
   if (folder_) folder_->add(m, timing);
+  warn_of_full_disk();
   say(format("epoch %3lld/%d  train loss %.4f acc %5.2f %%  test loss %.4f acc %5.2f %%%s  %.0f images/s  data wait %.1f %%  %s",
              static_cast<long long>(m.epoch), config_.train.epochs, m.train_loss, 100 * m.train_acc, m.test_loss, 100 * m.test_acc,
              best ? " *" : "  ", m.images_per_s, 100 * m.data_wait, duration_text(m.seconds).c_str()));

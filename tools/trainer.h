@@ -72,7 +72,9 @@ class Trainer {
   bool interrupted(TrainerResult& result);
   std::optional<SafetensorsFile> newest_checkpoint(std::string& bytes);
   void check_in_step();
+  void show_first_pictures();
   void report_step(const StepOutcome& outcome);
+  void warn_of_full_disk();
   void say(const std::string& text);
   double elapsed() const;
 

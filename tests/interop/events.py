@@ -22,9 +22,9 @@ def compare(wrong, events, tag, steps, values):
         wrong.append(f"{tag}: {[e.value for e in got]}, wanted {values}")
 
 
-def check_run(run):
+def check_run(run, events=None):
     """Are the events those of metrics.csv, timing.csv, steps.jsonl and the config, each once?"""
-    wrong, events = [], read(run / "tb")
+    wrong, events = [], events or read(run / "tb")
     rows = list(csv.DictReader(open(run / "metrics.csv")))
     steps = [int(r["step"]) for r in rows]
     tags = {"loss/train": "train_loss", "loss/test": "test_loss", "accuracy/train": "train_acc", "accuracy/test": "test_acc", "lr": "lr", "epoch": "epoch",
@@ -41,11 +41,23 @@ def check_run(run):
     text = events.Tensors("config")
     if len(text) != 1 or b'"seed": 3' not in text[0].tensor_proto.string_val[0]:
         wrong.append("config: not there once")
-    images = events.Tags()["images"]
-    first = events.Images(images[0]) if images else []
-    if len(images) != 16 or len(first) != 1 or first[0].width != 32 or not first[0].encoded_image_string.startswith(b"\x89PNG"):
-        wrong.append(f"images: {images}")
+    images = {tag: events.Images(tag) for tag in events.Tags()["images"]}
+    grid = images.pop("pictures/first step", [])
+    if [(e.step, e.width, e.height) for e in grid] != [(1, 8 * 32, 4 * 32)]:  # 32 pictures
+        wrong.append(f"pictures/first step: {[(e.step, e.width, e.height) for e in grid]}")
+    if len(images) != 16 or any(len(i) != 1 or i[0].width != 32 or not i[0].encoded_image_string.startswith(b"\x89PNG") for i in images.values()):
+        wrong.append(f"images: {sorted(images)}")
     return wrong
+
+
+def check_open_reader(bench):
+    """A TensorBoard that is open while a run goes back to an older checkpoint forgets the steps that are trained again."""
+    newest = sorted((bench.folder / "resumed/checkpoints").glob("step-*"))[-1]
+    newest.write_bytes(b"damaged")
+    events = read(bench.folder / "resumed/tb")
+    bench.train("--resume", "resumed")
+    events.Reload()
+    return check_run(bench.folder / "resumed", events)
 
 
 def check(bench):
@@ -62,7 +74,8 @@ def check(bench):
     bench.train("--resume", "resumed")
     if len(list((bench.folder / "resumed/tb").iterdir())) < 3:
         return ["resumed: wanted several event files"]
-    return [f"{run}: {line}" for run in ("straight", "resumed") for line in check_run(bench.folder / run)]
+    wrong = [f"{run}: {line}" for run in ("straight", "resumed") for line in check_run(bench.folder / run)]
+    return wrong + [f"read while it was resumed: {line}" for line in check_open_reader(bench)]
 
 
 if __name__ == "__main__":
