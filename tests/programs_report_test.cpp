@@ -137,12 +137,16 @@ TEST_CASE("trainer report RUN RUN: a page and a table with intervals and McNemar
   REQUIRE(outcome.code == 0);
   CHECK_THAT(outcome.out, HasText("95 % interval"));
   CHECK_THAT(outcome.out, HasText("both.html\n"));
+  CHECK_THAT(outcome.out, HasText("effective batch"));
   const json page = data_of(read_file(bench / "both.html"));
   REQUIRE(page.at("runs").size() == 2);
   const json row = page.at("runs")[0].at("row"), eval = json::parse(read_file(bench / "one/eval.json"));
   CHECK(row.at("accuracy") == eval.at("top1"));
   CHECK(row.at("interval") == eval.at("top1_interval95"));
   CHECK(row.at("to_target").get<double>() > 0);
+  const json summary = json::parse(bench.run({"trainer", "summary", "one", "--no-probe", "--json"}).out), facts = page.at("runs")[0].at("facts");
+  CHECK(facts.at("parameters") == summary.at("parameters"));
+  CHECK(facts.at("effective_batch") == summary.at("pictures_per_step"));
   const Outcome evaluated = bench.run({"evaluate", "one/checkpoints/last.safetensors", "two/checkpoints/last.safetensors", "--compare", "--json"});
   const json pair = json::parse(evaluated.out).at("compare").at(0), mine = page.at("pairs").at(0);
   CHECK(mine.at("only_first") == pair.at("only_first_right"));

@@ -12,8 +12,10 @@
 #include "tools/png.h"
 #include "tools/report.h"
 #include "tools/report_compare.h"
+#include "tools/report_networks.h"
 #include "tools/report_pictures.h"
 #include "tools/report_run.h"
+#include "tools/summary.h"
 #include "tools/tensorboard.h"
 
 using namespace tern;
@@ -139,6 +141,32 @@ TEST_CASE("fit_line and seconds_to", "[report]") {
   CHECK(seconds_to(metrics, 0.5) == 15.5);
   CHECK(!seconds_to(metrics, 0.7));
   CHECK(!seconds_to(ordered_json::object(), 0.1));
+}
+
+TEST_CASE("network_facts: the seed's two networks", "[report]") {
+  Context context({.threads = 1});
+  const auto facts = [&](const std::string& name, int micro_batch, int lanes) {
+    const auto network = nn::build_network(context, nn::network_preset(name), {}, 1);
+    Config config;
+    config.train.micro_batch = micro_batch;
+    config.train.lanes = lanes;
+    return network_facts({{"parameters", 0}, {"flops", network->forward_flops()}, {"layers", layers_json(network->layers())}}, config);
+  };
+  const ordered_json current = facts("cifar-cnn", 32, 4), legacy = facts("lenet", 4, 1), resnet = facts("resnet18", 32, 4);
+  CHECK(current.at("first_filters") == 32);
+  CHECK(legacy.at("first_filters") == 6);
+  CHECK(current.at("widest") == 8 * legacy.at("widest").get<int>());
+  CHECK(current.at("effective_batch") == 32 * legacy.at("effective_batch").get<int>());
+  CHECK(current.at("head") == 128 * 64 + 64 + 64 * 32 + 32 + 32 * 10 + 10);
+  CHECK(current.at("flat_head") == 16 * 128 * 64 + 64 + 64 * 32 + 32 + 32 * 10 + 10);
+  CHECK(current.at("saved").get<double>() == Approx(0.92).epsilon(0.01));
+  CHECK(legacy.at("saved").is_null());
+  CHECK(resnet.at("flat_head") == 16 * 512 * 10 + 10);
+  CHECK(network_facts(nullptr, {}).at("parameters").is_null());
+
+  const std::string text = network_facts_text({{{"name", "current"}, {"facts", current}}, {{"name", "legacy"}, {"facts", legacy}}});
+  CHECK_THAT(text, HasText("5.333 (+433.3 %)"));
+  CHECK_THAT(text, HasText("92.0 "));
 }
 
 TEST_CASE("tf_record: the frame of TensorFlow's own writer", "[report]") {

@@ -11,6 +11,7 @@
 #include "tools/experiments.h"
 #include "tools/progress.h"
 #include "tools/report.h"
+#include "tools/report_networks.h"
 #include "tools/report_run.h"
 #include "tools/run_folder.h"
 
@@ -123,6 +124,7 @@ ordered_json comparison_json(const std::vector<std::string>& arguments, std::opt
   std::vector<std::optional<Evaluation>> evaluations;
   for (const fs::path& folder : folders) {
     runs.push_back(run_json(folder));
+    runs.back()["facts"] = network_facts(runs.back()["network"], load_config((folder / "config.json").string()));
     evaluations.push_back(read_predictions(folder));
   }
   tell_apart(runs, folders);
@@ -131,7 +133,7 @@ ordered_json comparison_json(const std::vector<std::string>& arguments, std::opt
     run["row"] = row_of(run, target);
     run.erase("steps");
   }
-  return {{"kind", "compare"}, {"target", or_null(target)}, {"runs", runs}, {"pairs", pairs_json(evaluations)}, {"experiments", experiments}};
+  return {{"kind", "compare"}, {"target", or_null(target)}, {"runs", runs}, {"facts", network_fact_titles()}, {"pairs", pairs_json(evaluations)}, {"experiments", experiments}};
 }
 
 std::string cell(const char* format, const ordered_json& value, double scale = 1) {
@@ -242,6 +244,7 @@ int compare_runs(const ReportArgs& args) {
   const fs::path out = !args.out.empty() ? fs::path(args.out) : args.runs.size() == 1 ? fs::path(args.runs[0]) / "report.html" : fs::path("comparison.html");
   write_file_atomically(out, report_page(page), {.durable = false});
   print_runs(page);
+  if (!page["runs"].empty()) std::printf("\n%s\n", network_facts_text(page["runs"]).c_str());
   print_pairs(page);
   print_experiments(page);
   std::printf("%s\n", out.c_str());

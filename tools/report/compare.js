@@ -21,7 +21,7 @@ class ComparisonPage {
     const synthetic = runs.filter(r => r.synthetic).length;
     header.replaceChildren(make('h1', {}, name, ' ', synthetic ? make('span', {class: 'badge warn'}, synthetic === runs.length ? 'synthetic data' : 'some on synthetic data') : null),
       make('div', {class: 'meta'}, [...new Set(runs.map(r => r.data))].map(d => make('span', {}, d))));
-    main.append(...[...experiments.map(e => this.experiment(e)), this.table(), this.curves(), this.tests(), this.differences()].filter(Boolean));
+    main.append(...[...experiments.map(e => this.experiment(e)), this.table(), this.networks(), this.curves(), this.tests(), this.differences()].filter(Boolean));
     redrawAll();
   }
 
@@ -40,6 +40,20 @@ class ComparisonPage {
       ['best epoch, %', cell('best', v => percent(v, 2))], ['epochs', cell('epochs', count)], ['time', cell('seconds', duration)], ['time an epoch', cell('seconds_per_epoch', duration)],
       [target === null ? 'to target' : `time to ${percent(target, 0)} %`, cell('to_target', v => v === null ? 'not reached' : duration(v))], ['parameters', cell('parameters', count)], ['peak memory', cell('peak_memory', bytes)]],
     {caption: 'Runs', rowClass: r => r.row.accuracy === top ? 'best' : null}));
+  }
+
+  /** What the runs are made of: a line a fact, the first run beside the last. */
+  networks() {
+    const {runs} = this, end = runs.length - 1, several = end > 0;
+    const known = this.data.facts.filter(([key]) => runs.some(r => r.facts[key] !== null));
+    const cell = i => ([key]) => key === 'saved' ? percent(runs[i].facts[key]) : count(runs[i].facts[key]);
+    const ratio = ([key]) => {
+      const [a, b] = [runs[0].facts[key], runs[end].facts[key]];
+      if (key === 'saved' || a === null || !b) return '–';
+      return `× ${shown(a / b, 4)} (${a < b ? '−' : '+'}${Math.abs(100 * (a / b - 1)).toFixed(1)} %)`;
+    };
+    return section('What they are made of', make('p', {class: 'quiet'}, 'From the runs’ configs. The head is what stands behind a global average pooling.'),
+      table(known, [['', ([, title]) => title, {text: true}], ...runs.map((r, i) => [r.name, cell(i)]), ...(several ? [['first against last', ratio]] : [])], {caption: 'What the runs are made of'}));
   }
 
   curves() {
