@@ -68,4 +68,5 @@ summary_line(Chart.js "${found_chart}" "interactive curves in reports (plain SVG
 if(BUILD_TESTING)
   summary_line(Catch2 "${Catch2_VERSION}" "tests")
 endif()
+summary_line(Doxygen "${DOXYGEN_VERSION}" "pages of the headers (target docs)")
 summary_line("Google Benchmark" "${benchmark_VERSION}" "bench")
