@@ -143,6 +143,11 @@ TEST_CASE("lr-find: smoothing, the end and the suggestions", "[inspect]") {
   }
   CHECK(valley.steepest().value() == Approx(1e-2));
   CHECK(valley.tenth_of_minimum().value() == Approx(1e-2));
+  valley.points.back().loss = 1000;  // outside of the frame, and cut off there
+  const std::string svg = lr_curve_svg(valley, "a<b&c.json");
+  for (const char* part : {"a&lt;b&amp;c.json", ">steepest slope 0.01<", ">minimum / 10 0.01<", ">0.0001<", "clip-path", "<polyline"}) CHECK_THAT(svg, HasText(part));
+  CHECK(svg.find("nan") == std::string::npos);
+
   LrCurve rising;
   for (int i = 0; i < 40; ++i) rising.points.push_back({std::pow(10, -5 + 0.1 * i), 0, 1.0 + i});
   CHECK_FALSE(rising.steepest());

@@ -52,7 +52,7 @@ int run(const LrFindArgs& args) {
   print(lr_curve_text(curve, config));
   if (args.out.empty()) return 0;
   const std::string csv = fs::path(args.out).replace_extension(".csv").string();
-  write_file_atomically(args.out, lr_curve_svg(curve, args.train.config), {.durable = false});
+  write_file_atomically(args.out, lr_curve_svg(curve, std::filesystem::path(args.train.config).filename().string()), {.durable = false});
   write_file_atomically(csv, lr_curve_csv(curve), {.durable = false});
   std::printf("%s\n%s\n", args.out.c_str(), csv.c_str());
   return 0;

@@ -62,19 +62,6 @@ std::pair<size_t, size_t> counted(const LrCurve& curve) {
   return {first, last};
 }
 
-/// The losses that a picture of the curve shows: an exploding end would press the rest into a flat line, so half above the
-/// first loss is enough of it.
-struct LossAxis {
-  explicit LossAxis(const LrCurve& curve) {
-    const double first = curve.points.front().smoothed;
-    low = std::ranges::min(curve.points, {}, &LrCurve::Point::smoothed).smoothed;
-    high = std::max(first + 0.5 * (first - low), low + 1e-9);
-  }
-  /// 0 at the bottom, 1 at the top.
-  double share(double loss) const { return std::clamp((loss - low) / (high - low), 0.0, 1.0); }
-  double low, high;
-};
-
 /// "0.00123" with three digits, as it may stand in a config.
 std::string rate_text(double rate) { return format("%.3g", rate); }
 
@@ -94,6 +81,11 @@ bool add_loss(LrCurve& curve, double lr, double loss) {
   const auto smallest = std::ranges::min(curve.points, {}, &LrCurve::Point::smoothed);
   curve.exploded = smoothed > kExplodes * smallest.smoothed;
   return !curve.exploded;
+}
+
+std::pair<double, double> LrCurve::shown_losses() const {
+  const double first = points.front().smoothed, low = std::ranges::min(points, {}, &Point::smoothed).smoothed;
+  return {low, std::max(first + 0.5 * (first - low), low + 1e-9)};
 }
 
 std::optional<double> LrCurve::steepest() const {
@@ -147,11 +139,11 @@ LrCurve find_lr(const Config& given, const LrFindArgs& args, Progress& progress)
 std::string lr_curve_text(const LrCurve& curve, const Config& config) {
   std::string text = format("%12s %10s %10s\n", "lr", "loss", "smoothed");
   constexpr size_t kRows = 25;
-  const LossAxis axis(curve);
+  const auto [low, high] = curve.shown_losses();
   const size_t every = std::max<size_t>(1, curve.points.size() / kRows);
   for (size_t i = 0; i < curve.points.size(); i += every) {
     const LrCurve::Point& p = curve.points[i];
-    const auto bar = static_cast<size_t>(std::lround(40 * axis.share(p.smoothed)));
+    const auto bar = static_cast<size_t>(std::lround(40 * std::clamp((p.smoothed - low) / (high - low), 0.0, 1.0)));
     text += format("%12.3e %10.4f %10.4f  ", p.lr, p.loss, p.smoothed) + std::string(bar, '#') + "\n";
   }
   text += curve.exploded ? format("the loss exploded after %zu steps\n", curve.points.size()) : "";
@@ -159,7 +151,7 @@ std::string lr_curve_text(const LrCurve& curve, const Config& config) {
   text += "steepest slope   " + (steepest ? rate_text(*steepest) : "none: the loss never falls") + "\n";
   text += "minimum / 10     " + (tenth ? rate_text(*tenth) : "none") + "\n";
   constexpr double kLeastFall = 0.03;
-  const double fall = 1 - axis.low / curve.points.front().smoothed;
+  const double fall = 1 - low / curve.points.front().smoothed;
   if (fall < kLeastFall) text += format("warning: the loss fell by %.1f %% only, which may be noise: take more --steps, or a larger batch\n", 100 * fall);
   if (!steepest) return text + "no suggestion: try another range, or more steps\n";
   const bool onecycle = config.optim[0].schedule.value_or(config.schedule).name == ScheduleName::onecycle;
@@ -172,43 +164,6 @@ std::string lr_curve_csv(const LrCurve& curve) {
   for (size_t i = 0; i < curve.points.size(); ++i)
     text += format("%zu,%.9g,%.9g,%.9g\n", i + 1, curve.points[i].lr, curve.points[i].loss, curve.points[i].smoothed);
   return text;
-}
-
-std::string lr_curve_svg(const LrCurve& curve, const std::string& title) {
-  constexpr double kWidth = 720, kHeight = 420, kLeft = 60, kRight = 20, kTop = 40, kBottom = 50;
-  const double first = std::log10(curve.points.front().lr), last = std::max(std::log10(curve.points.back().lr), first + 1e-9);
-  const LossAxis axis(curve);
-  const auto x = [&](double lr) { return kLeft + (std::log10(lr) - first) / (last - first) * (kWidth - kLeft - kRight); };
-  const auto y = [&](double loss) { return kTop + (1 - axis.share(loss)) * (kHeight - kTop - kBottom); };
-  const auto line = [&](double x1, double y1, double x2, double y2, const char* style) {
-    return format("<line x1='%.1f' y1='%.1f' x2='%.1f' y2='%.1f' %s/>\n", x1, y1, x2, y2, style);
-  };
-  const auto label = [&](double at_x, double at_y, const char* anchor, const std::string& what) {
-    return format("<text x='%.1f' y='%.1f' text-anchor='%s'>", at_x, at_y, anchor) + what + "</text>\n";
-  };
-  std::string escaped;
-  for (const char c : title) escaped += c == '<' ? "&lt;" : c == '&' ? "&amp;" : std::string(1, c);
-  std::string svg = format("<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 %.0f %.0f' font-family='sans-serif' font-size='12'>\n", kWidth, kHeight);
-  svg += "<rect width='100%' height='100%' fill='white'/>\n" + label(kWidth / 2, 22, "middle", "learning-rate range test: " + escaped);
-  for (double decade = std::ceil(first); decade <= last; ++decade) {
-    const double at = x(std::pow(10, decade));
-    svg += line(at, kTop, at, kHeight - kBottom, "stroke='#ddd'") + label(at, kHeight - kBottom + 16, "middle", format("1e%+.0f", decade));
-  }
-  for (int i = 0; i <= 4; ++i) {
-    const double loss = axis.low + (axis.high - axis.low) * i / 4;
-    svg += line(kLeft, y(loss), kWidth - kRight, y(loss), "stroke='#eee'") + label(kLeft - 6, y(loss) + 4, "end", format("%.3g", loss));
-  }
-  svg += label(kWidth / 2, kHeight - 14, "middle", "learning rate (log)") + label(8, kTop - 10, "start", "loss, smoothed");
-  const auto mark = [&](const std::optional<double>& lr, const char* colour, const std::string& what, double at_y) {
-    if (!lr || *lr < curve.points.front().lr) return;
-    svg += line(x(*lr), kTop, x(*lr), kHeight - kBottom, format("stroke='%s' stroke-dasharray='4 3'", colour).c_str()) +
-           label(x(*lr) + 4, at_y, "start", what + " " + rate_text(*lr));
-  };
-  mark(curve.steepest(), "#c33", "steepest slope", kTop + 14);
-  mark(curve.tenth_of_minimum(), "#393", "minimum / 10", kTop + 30);
-  std::string points;
-  for (const LrCurve::Point& p : curve.points) points += format("%.1f,%.1f ", x(p.lr), y(p.smoothed));
-  return svg + "<polyline fill='none' stroke='#236' stroke-width='2' points='" + points + "'/>\n</svg>\n";
 }
 
 }  // namespace tern

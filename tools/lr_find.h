@@ -1,6 +1,7 @@
 #pragma once
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tools/cli.h"
@@ -22,6 +23,9 @@ struct LrCurve {
   std::optional<double> steepest() const;
   /// A tenth of the rate of the smallest smoothed loss, over the same steps.
   std::optional<double> tenth_of_minimum() const;
+  /// The smallest and largest loss that a picture should show: an exploding end would press the rest into a flat line, so half
+  /// above the first loss is enough of it. There must be a point.
+  std::pair<double, double> shown_losses() const;
 };
 
 /// Adds a loss to the curve: its exponential average with weight 0.98, bias-corrected. Returns false once the test is over:
@@ -38,7 +42,8 @@ LrCurve find_lr(const Config& config, const LrFindArgs& args, Progress& progress
 std::string lr_curve_text(const LrCurve& curve, const Config& config);
 /// Columns step, lr, loss, smoothed.
 std::string lr_curve_csv(const LrCurve& curve);
-/// The curve over a logarithmic axis, with both suggestions marked.
+/// The curve over a logarithmic axis: a dot a step's loss, their average as a line, both suggestions marked. Defined in
+/// lr_curve_svg.cpp. `title` is a config's name.
 std::string lr_curve_svg(const LrCurve& curve, const std::string& title);
 
 }  // namespace tern

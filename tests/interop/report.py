@@ -3,11 +3,10 @@
 Chart.js and without. Exit codes: 0 as they should be, 1 not, 77 skipped."""
 import html
 import json
-import os
 import re
-import shutil
 import subprocess
 
+import browser
 import trained
 
 WATCH = """<script>
@@ -43,13 +42,6 @@ TRY_COMPARISON = """<script>addEventListener('load', () => setTimeout(() => {
 }, 0));</script>"""
 
 
-def browser():
-    for name in filter(None, [os.environ.get("TERN_CHROMIUM"), "chromium", "chromium-browser", "google-chrome"]):
-        if shutil.which(name) and subprocess.run([name, "--version"], capture_output=True).returncode == 0:
-            return name
-    trained.skip("no chromium (TERN_CHROMIUM: its name)")
-
-
 def visit(program, bench, page, script, chart, width):
     """What the script found in the page."""
     text = (bench.folder / page).read_text()
@@ -78,7 +70,7 @@ def check_run(found, chart, at):
 
 
 def check(bench):
-    program = browser()
+    program = browser.find() or trained.skip("no chromium (TERN_CHROMIUM: its name)")
     bench.train("--out", "run")
     bench.train("--seeds", "1..2", "--epochs", "1", "--out", "seeds")
     bench.train("--epochs", "1..2", "--out", "epochs")

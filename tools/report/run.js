@@ -200,7 +200,7 @@ class RunPage {
   network() {
     const network = this.run.network;
     if (!network) return null;
-    const extents = list => list.join(' × '), shapes = layer => Object.entries(layer.shapes).map(([name, shape]) => `${name} ${shape.slice(1, -1).replaceAll(', ', ' × ')}`).join(', ');
+    const extents = list => list.join(' × '), shapes = layer => Object.entries(layer.shapes).sort().reverse().map(([name, shape]) => `${name} ${shape.slice(1, -1).replaceAll(', ', ' × ')}`).join(', ');
     const name = layer => { const text = make('span', {}, layer.name); text.style.paddingLeft = `${layer.depth}em`; return text; };
     const share = layer => layer.parameters / network.parameters, some = (value, text) => value ? text(value) : '–';
     return section('Network', make('p', {class: 'quiet'}, `${network.model} for ${extents(network.input)} pictures and ${network.classes} classes: ${count(network.parameters)} parameters, ` +
