@@ -193,7 +193,10 @@ TEST_CASE("rewind_events: later steps, a cut-off record and the mistakes go; the
   const std::string two = read_file(file);
   CHECK(two.size() < whole.size());
   CHECK(whole.starts_with(two));
-  rewind_events(dir.path(), 199);
+  {
+    const FileSizeLimit full(16);
+    rewind_events(dir.path(), 199);  // a full disk does not matter
+  }
   CHECK(read_file(file).size() < two.size());
   rewind_events(dir.path() / "absent", 0);
 }

@@ -191,7 +191,11 @@ void rewind_events(const fs::path& folder, int64_t step) {
       if (step_of(record->first) <= last) kept += record->second;
       rest.remove_prefix(record->second.size());
     }
-    if (kept.size() != bytes.size()) write_file_atomically(file, kept);
+    if (kept.size() == bytes.size()) continue;
+    if (bytes.starts_with(kept))
+      fs::resize_file(file, kept.size());  // needs no room on a full disk
+    else
+      write_file_atomically(file, kept);
   }
 }
 
