@@ -1,5 +1,6 @@
 #include "nn/init.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <vector>
@@ -85,6 +86,31 @@ void initialize(std::span<const Parameter> parameters, uint64_t seed, InitScheme
       case ParamKind::norm_bias: fill_constant(tensor, 0); break;
     }
   }
+}
+
+
+void initialize_dirac(const Tensor& weight) {
+  const Shape& shape = weight.shape();  // [out, R, S, in]
+  std::vector<float> values = weight.to_vector<float>();
+  const int64_t filter = shape[1] * shape[2] * shape[3];
+  for (int64_t i = 0; i < std::min(shape[0], shape[3]); ++i) {
+    const auto first = values.begin() + i * filter;
+    std::fill(first, first + filter, 0.0f);
+    first[(shape[1] / 2 * shape[2] + shape[2] / 2) * shape[3] + i] = 1;
+  }
+  weight.write(std::span<const float>(values));
+}
+
+void initialize_unit_std(const Tensor& weight) {
+  std::vector<float> values = weight.to_vector<float>();
+  const auto n = static_cast<double>(values.size());
+  double mean = 0, squares = 0;
+  for (const float value : values) mean += value / n;
+  for (const float value : values) squares += (value - mean) * (value - mean);
+  const double deviation = std::sqrt(squares / (n - 1));
+  if (!(deviation > 0)) return;
+  for (float& value : values) value = static_cast<float>(value / deviation);
+  weight.write(std::span<const float>(values));
 }
 
 }  // namespace tern::nn

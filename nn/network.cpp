@@ -1,6 +1,7 @@
 #include "nn/network.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "core/error.h"
@@ -32,6 +33,11 @@ class Builder {
   /// Of one picture behind the layers built so far.
   const Shape& shape() const { return shape_; }
   std::vector<LayerInfo> take_infos() { return std::move(infos_); }
+  const Tensor* whitened() const { return whitened_; }
+  /// What layers ask for in place of the network's scheme.
+  void initialize_weights() const {
+    for (const auto& [weight, initialize] : inits_) initialize(*weight);
+  }
 
   std::unique_ptr<Sequential> build(const std::vector<LayerSpec>& layers, const std::string& prefix) {
     auto sequence = std::make_unique<Sequential>();
@@ -80,12 +86,31 @@ class Builder {
     info.output = shape_;
     if (layer.type == "residual") return module;
     const std::vector<Parameter> parameters = module->parameters();
+    if (!layer.init.empty()) choose_init(layer, at == 0, parameters);
     for (const Parameter& parameter : parameters) info.parameters += parameter.tensor->numel();
     if (layer.type == "conv2d" || layer.type == "linear") {
       const Tensor& weight = *parameters[0].tensor;
       info.flops = 2 * shape_.numel() * (weight.numel() / weight.size(0));
     }
     return module;
+  }
+
+  void choose_init(const LayerSpec& layer, bool first, const std::vector<Parameter>& parameters) {
+    const bool conv = layer.type == "conv2d";
+    if (conv && layer.init == "dirac") {
+      want(layer.groups == 1, "has init \"dirac\", which wants one group");
+      inits_.push_back({parameters[0].tensor, initialize_dirac});
+    } else if (conv && layer.init == "whiten") {
+      const Shape& weight = parameters[0].tensor->shape();
+      const int64_t wanted = 2 * weight[1] * weight[2] * weight[3];
+      want(first, "has init \"whiten\", which only the first layer can have");
+      want(layer.groups == 1 && layer.out == wanted, "has init \"whiten\": wants 'out' " + std::to_string(wanted) + ", two filters for each value of a patch, in one group");
+      whitened_ = parameters[0].tensor;
+    } else if (layer.type == "linear" && layer.init == "unit_std") {
+      inits_.push_back({parameters[0].tensor, initialize_unit_std});
+    } else {
+      fail("has no init \"" + layer.init + "\": conv2d has dirac and whiten, linear has unit_std");
+    }
   }
 
   std::unique_ptr<Module> make_checked(const LayerSpec& layer, const std::string& prefix, bool fuse_relu) {
@@ -121,6 +146,10 @@ class Builder {
     if (layer.type == "dropout") {
       want(layer.p >= 0 && layer.p < 1, "wants p in [0, 1), got " + std::to_string(layer.p));
       return std::make_unique<Dropout>(layer.p, dropouts_++);
+    }
+    if (layer.type == "scale") {
+      want(std::isfinite(layer.factor), "wants a finite factor");
+      return std::make_unique<Lambda>([factor = layer.factor](const Tensor& x) { return mul(x, factor); });
     }
     if (layer.type == "residual") return make_residual(layer, prefix);
     if (auto activation = activation_of(layer.type)) return std::make_unique<Lambda>(std::move(activation));
@@ -189,6 +218,12 @@ class Builder {
   uint32_t dropouts_ = 0;
   int depth_ = 0;
   std::vector<LayerInfo> infos_;
+  struct Init {
+    const Tensor* weight;
+    void (*initialize)(const Tensor& weight);
+  };
+  std::vector<Init> inits_;
+  const Tensor* whitened_ = nullptr;
 };
 
 void refuse_equal_names(Module& network) {
@@ -210,14 +245,20 @@ int64_t Network::training_flops() const {
   return 3 * forward_flops() - (first == layers_.end() ? 0 : first->flops);
 }
 
+void Network::initialize_from(std::span<const float> pictures, const Shape& shape) const {
+  const Shape& weight = whitened_->shape();
+  whitened_->write(std::span<const float>(whitening_filters(pictures, shape, {weight[1], weight[2]})));
+}
+
 std::unique_ptr<Network> build_network(Context& context, const std::vector<LayerSpec>& layers, InputShape input,
                                        uint64_t seed, InitScheme init) {
   if (layers.empty()) throw ConfigError("[model] has no layers");
   Builder builder(context, input);
   auto sequence = builder.build(layers, "");
-  auto network = std::make_unique<Network>(std::move(*sequence), builder.shape(), builder.take_infos());
+  auto network = std::make_unique<Network>(std::move(*sequence), builder.shape(), builder.take_infos(), builder.whitened());
   refuse_equal_names(*network);
   initialize(network->parameters(), seed, init);
+  builder.initialize_weights();
   return network;
 }
 

@@ -14,7 +14,7 @@ namespace tern::nn {
 /// the layer in front.
 struct LayerSpec {
   /// conv2d, linear, batch_norm, layer_norm, relu, gelu, gelu_tanh, silu, sigmoid, tanh, max_pool, avg_pool,
-  /// global_avg_pool, flatten, dropout, residual
+  /// global_avg_pool, flatten, dropout, scale, residual
   std::string type = {};
   std::string name = {};  ///< prefix of its tensors in weights files; empty: the type and a number ("conv2d3")
 
@@ -28,6 +28,10 @@ struct LayerSpec {
   std::optional<double> eps = {};                  ///< norms: 1e-5
   double momentum = 0.1;                      ///< batch_norm
   double p = 0.5;                             ///< dropout
+  double factor = 1;                          ///< scale: y = factor * x
+  /// How its weight starts, after the network's scheme: conv2d "dirac" (initialize_dirac) or, for the network's first layer, "whiten"
+  /// (Network::initialize_from); linear "unit_std" (initialize_unit_std); empty: by the scheme alone.
+  std::string init = {};
   std::vector<LayerSpec> body = {};                ///< residual: the branch with weights
   std::vector<LayerSpec> shortcut = {};            ///< residual: the other one; empty is the identity
   std::string activation = {};                     ///< residual: after the sum; empty is none
@@ -45,7 +49,7 @@ struct PresetOptions {
   std::optional<double> dropout;       ///< cifar-cnn: 0.5
 };
 
-/// Layers of "cifar-cnn", "lenet" or "resnet18" (see docs; names as in the plain PyTorch modules). Throws ConfigError
+/// Layers of "cifar-cnn", "lenet", "resnet18" or "airbench94" (see docs; names as in the plain PyTorch modules). Throws ConfigError
 /// naming the presets, or the option that the preset does not have.
 std::vector<LayerSpec> network_preset(const std::string& name, const PresetOptions& options = {});
 
@@ -63,11 +67,19 @@ struct LayerInfo {
 /// A network and the extents of what flows through it for one picture.
 class Network final : public Sequential {
  public:
-  Network(Sequential layers, Shape output, std::vector<LayerInfo> infos)
-      : Sequential(std::move(layers)), output_shape_(output), layers_(std::move(infos)) {}
+  /// `whitened`: the first layer's weight where it starts from pictures, or null; it lies in `layers`.
+  Network(Sequential layers, Shape output, std::vector<LayerInfo> infos, const Tensor* whitened)
+      : Sequential(std::move(layers)), output_shape_(output), layers_(std::move(infos)), whitened_(whitened) {}
   const Shape& output_shape() const { return output_shape_; }
   /// A line a LayerSpec, in their order; those of a residual's body and shortcut follow it.
   const std::vector<LayerInfo>& layers() const { return layers_; }
+
+  /// True where a layer's initial weight follows from the training pictures: initialize_from() sets it.
+  bool wants_pictures() const { return whitened_ != nullptr; }
+  static constexpr int64_t kWhiteningPictures = 5000;
+  /// Writes the whitening filters of normalised pictures of `shape` [N, H, W, C], N best kWhiteningPictures, into the first
+  /// layer's weight. See whitening_filters().
+  void initialize_from(std::span<const float> pictures, const Shape& shape) const;
 
   /// Floating-point operations for one picture in convolutions and linear layers, a multiply-add counted as two; norms,
   /// activations and pools are not counted.
@@ -78,6 +90,7 @@ class Network final : public Sequential {
  private:
   Shape output_shape_;
   std::vector<LayerInfo> layers_;
+  const Tensor* whitened_;
 };
 
 /// A network with its initialised parameters. A BatchNorm followed by relu becomes one fused layer.

@@ -6,6 +6,7 @@
 #include "kernels/ema/ema.h"
 #include "kernels/mul/mul.h"
 #include "kernels/sgd/sgd.h"
+#include "optim/state.h"
 
 namespace tern {
 namespace {
@@ -24,11 +25,6 @@ std::vector<UpdateSegment> update_segments(const std::vector<Part>& parts) {
         stretches.push_back({.begin = s.begin, .end = end, .group = 0, .weight_decay = part.weight_decay});
     }
   return stretches;
-}
-
-Tensor state_like(const ParameterStore& store) {
-  MemoryTag tag(store.master.context(), "optimizer state");
-  return Tensor::zeros(store.master.context(), {store.size()});
 }
 
 class AdamWOptimizer final : public Optimizer {
@@ -77,6 +73,11 @@ class SgdOptimizer final : public Optimizer {
 };
 
 }  // namespace
+
+Tensor state_like(const ParameterStore& store) {
+  MemoryTag tag(store.master.context(), "optimizer state");
+  return Tensor::zeros(store.master.context(), {store.size()});
+}
 
 std::unique_ptr<Optimizer> make_adamw(ParameterStore& store, const std::vector<Part>& parts, AdamWOptions options) {
   return std::make_unique<AdamWOptimizer>(store, parts, options);

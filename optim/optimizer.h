@@ -48,6 +48,21 @@ struct SgdOptions {
 /// Gradient descent with momentum. State: momentum. See kernels/sgd.
 std::unique_ptr<Optimizer> make_sgd(ParameterStore& store, const std::vector<Part>& parts, SgdOptions options = {});
 
+struct MuonOptions {
+  double momentum = 0.95;
+  bool nesterov = true;
+  int ns_steps = 5;         ///< Newton-Schulz iterations
+  bool fixed_norm = false;  ///< each weight is scaled to a Frobenius norm of sqrt(outputs) before its update
+};
+/// Momentum whose every update is turned into the nearest orthogonal matrix, about: for weights of convolutions and linear layers, as
+/// matrices [outputs, rest]. Throws ConfigError naming a parameter that is none. State: momentum. With g the gradient:
+///   b = momentum * b + g;  d = nesterov ? g + momentum * b : b
+///   p = (fixed_norm ? p * sqrt(outputs) / |p| : p) * (1 - lr * weight_decay) - lr * orthogonal(d)
+/// orthogonal(d): X = d / (|d| + 1e-7), transposed where it is tall; ns_steps times X = a X + (b A + c A A) X, A = X X^T, (a, b, c) =
+/// (3.4445, -4.7750, 2.0315). In f32 on the CPU, in bf16 on a GPU. Weights of one shape are iterated as one batch.
+/// Ref: Jordan et al.: Muon (2024), kellerjordan.github.io/posts/muon; fixed_norm as in airbench94's variant with Muon.
+std::unique_ptr<Optimizer> make_muon(ParameterStore& store, const std::vector<Part>& parts, MuonOptions options = {});
+
 /// Exponential moving average of all parameters: average = decay * average + (1 - decay) * parameters.
 class WeightAverage {
  public:

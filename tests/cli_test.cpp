@@ -240,7 +240,7 @@ TEST_CASE("cli: errors of switches that set config values name the switch", "[cl
 TEST_CASE("cli: evaluate", "[cli]") {
   const EvaluateArgs plain = std::get<EvaluateArgs>(evaluate_line({"runs/a"}));
   CHECK(plain.checkpoints == std::vector<std::string>{"runs/a"});
-  CHECK_FALSE((plain.train_split || plain.compare || plain.flip_tta || plain.json));
+  CHECK_FALSE((plain.train_split || plain.compare || plain.tta != TtaName::none || plain.json));
   const EvaluateArgs a = std::get<EvaluateArgs>(
       evaluate_line({"a",     "b",        "--data", "d",         "--split", "train",   "--per-class", "--confusion",
                      "c.csv", "--worst",  "9",      "--compare", "--tta",   "flip",    "--json",      "--model",
@@ -248,7 +248,7 @@ TEST_CASE("cli: evaluate", "[cli]") {
                      "p.csv"}));
   CHECK(a.checkpoints == std::vector<std::string>{"a", "b"});
   CHECK(a.data == "d");
-  CHECK((a.train_split && a.per_class && a.compare && a.flip_tta && a.json));
+  CHECK((a.train_split && a.per_class && a.compare && a.tta == TtaName::flip && a.json));
   CHECK(a.confusion == "c.csv");
   CHECK(a.predictions == "p.csv");
   CHECK(a.worst == 9);

@@ -87,7 +87,7 @@ const std::vector<Malformed> kMalformed = {
     {"{\"lr\": 0.1}", "c.json:1: lr: unknown key; did you mean \"optim.lr\"?"},
     {"{\"train\": {\"zzzzzz\": 1}}",
      "c.json:1: train.zzzzzz: unknown key; known here: epochs, micro_batch, lanes, "
-     "label_smoothing, clip_norm, early_stop, ema, nonfinite"},
+     "label_smoothing, loss, loss_scale, tta, clip_norm, early_stop, ema, nonfinite"},
     {"{\"optim\": [{}, {\"params\": \"a\",\n\"beta\": 1}]}",
      "c.json:2: optim.1.beta: unknown key; did you mean \"betas\"?"},
     {"{\"train\": 3}", "c.json:1: train: got 3, wanted an object"},
@@ -125,7 +125,7 @@ const std::vector<Malformed> kMalformed = {
     {"{\"run\": {\"precision\": \"fp8\"}}", "wanted one of \"auto\", \"fp32\", \"tf32\", \"bf16\", \"fp16\""},
     {"{\"run\": {\"threads\": -2}}", "run.threads: got -2, wanted an integer from 0 to 4096"},
     {"{\"model\": {\"name\": \"vgg\"}}",
-     "model.name: got \"vgg\", wanted one of \"cifar-cnn\", \"lenet\", \"resnet18\", \"layers\""},
+     "model.name: got \"vgg\", wanted one of \"cifar-cnn\", \"lenet\", \"resnet18\", \"airbench94\", \"layers\""},
     {"{\"model\": {\"name\": 3}}", "model.name: got 3, wanted one of"},
     {"{\"model\": {\"convs_per_block\": 3}}", "model.convs_per_block: got 3, wanted an integer from 1 to 2"},
     {"{\"model\": {\"init\": \"he\"}}", "model.init: got \"he\", wanted one of \"default\", \"kaiming\", \"xavier\""},
@@ -178,7 +178,7 @@ const std::vector<Malformed> kMalformed = {
      "model.classes: got 10, but cifar100 has 100"},
     {"{\"model\": {\"layers\": [{}], \"input\": [28, 28, 1]}}",
      "model.input: wanted [32,32,3], the pictures of cifar10"},
-    {"{\"optim\": {\"momentum\": 0.9}}", "optim.momentum: does not apply to optim.name \"adamw\" (only to: sgd)"},
+    {"{\"optim\": {\"momentum\": 0.9}}", "optim.momentum: does not apply to optim.name \"adamw\" (only to: sgd, muon)"},
     {"{\"optim\": {\"name\": \"sgd\", \"betas\": [0, 0]}}", "optim.betas: does not apply to optim.name \"sgd\""},
     {"{\"optim\": {\"name\": \"sgd\", \"nesterov\": true}}", "optim.nesterov: needs momentum above 0"},
     {"{\"optim\": [{\"params\": \"a\"}, {\"params\": \"a\"}]}", "optim.1.params: got \"a\", which group 0 has already"},
@@ -239,8 +239,15 @@ TEST_CASE("config: the ready files parse and say what their recipes say", "[conf
   CHECK(resnet.optim[0].nesterov);
   REQUIRE(resnet.data.augment.size() == 2);
   CHECK(resnet.data.augment[0].mode == PadMode::reflect);
+  const Config airbench = load_config(kRoot + "/tools/configs/airbench94.json");
+  REQUIRE(airbench.optim.size() == 5);
+  CHECK(airbench.optim[4].name == OptimName::muon);
+  CHECK((airbench.optim[4].ns_steps == 3 && airbench.optim[4].fixed_norm && airbench.optim[4].weight_decay == 0.0));
+  CHECK((airbench.train.loss == LossSum::sum && airbench.train.tta == TtaName::flip_shift && airbench.data.augment[0].alternating));
+  CHECK(parse(R"({"optim": {"name": "muon"}})").optim[0].momentum == 0.95);  // its own defaults
+  CHECK(parse(R"({"optim": {"name": "muon"}})").optim[0].nesterov);
   CHECK(load_config(kRoot + "/tools/configs/demo.json").data.name == DataName::synthetic);
-  for (const char* name : {"cifar-cnn", "lenet", "resnet18", "demo"}) {
+  for (const char* name : {"cifar-cnn", "lenet", "resnet18", "airbench94", "demo"}) {
     CHECK(config_notes(load_config(kRoot + "/tools/configs/" + name + ".json")).empty());
   }
 }
@@ -309,12 +316,13 @@ TEST_CASE("config: what defines a run leaves out threads, device, paths and logs
 
   const std::vector<ConfigDifference> d =
       defining_differences(base, parse(R"({"train": {"lanes": 8}, "data": {"augment": [{"name": "flip"}]}})"));
-  REQUIRE(d.size() == 4);
+  REQUIRE(d.size() == 5);
   CHECK(d[0].path == "data.augment");
-  CHECK(d[1].path == "data.augment.0.name");
-  CHECK(d[3].path == "train.lanes");
-  CHECK(d[3].stored == "4");
-  CHECK(d[3].wanted == "8");
+  CHECK(d[1].path == "data.augment.0.alternating");
+  CHECK(d[2].path == "data.augment.0.name");
+  CHECK(d[4].path == "train.lanes");
+  CHECK(d[4].stored == "4");
+  CHECK(d[4].wanted == "8");
   CHECK(defining_differences(base, parse("{}", {"run.threads=5"})).empty());
   CHECK(defining_differences("{}", parse("{}")).empty());  // an older version's text: absent keys have their defaults
   REQUIRE_THROWS_AS(defining_differences("{\"x\": 1}", parse("{}")), DataError);

@@ -23,6 +23,7 @@ const std::vector<std::vector<data::Augment>> kLists = {
     {data::Crop{.pad = 4}},
     {data::Crop{.pad = 8, .mode = PadMode::reflect}, data::Flip{.p = 0.5f}},
     {data::Flip{.p = 1.0f}, data::Cutout{.size = 5, .fill = {7, 8, 9}}, data::Crop{.pad = 2}},
+    {data::Flip{.p = 0.5f, .alternating = true}, data::Crop{.pad = 2, .mode = PadMode::reflect}},
     {data::Cutout{.size = 4}, data::Flip{}, data::Cutout{.size = 3, .fill = {1, 2, 3}}},
 };
 

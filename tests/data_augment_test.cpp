@@ -109,6 +109,15 @@ TEST_CASE("augment: flip mirrors the columns, half of the time", "[data]") {
   CHECK(std::abs(flipped - 500) < 80);  // five deviations
   CHECK(augmented({Flip{1.0f}}, 3) == mirrored);
   CHECK(augmented({Flip{0.0f}}, 3) == numbered());
+  int drawn = 0;
+  for (int sample = 0; sample < 1000; ++sample) {
+    const Flip alternating{.p = 0.5f, .alternating = true};
+    const Picture first = augmented({alternating}, sample, 0);
+    drawn += first == mirrored;
+    for (const uint64_t epoch : {1, 2, 3, 8})  // even epochs show the first one's side, odd ones the other
+      CHECK(augmented({alternating}, sample, epoch) == (epoch % 2 == 0 ? first : first == mirrored ? numbered() : mirrored));
+  }
+  CHECK(std::abs(drawn - 500) < 80);
 }
 
 TEST_CASE("augment: cutout fills one square that may hang over the border", "[data]") {

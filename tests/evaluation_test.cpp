@@ -2,6 +2,7 @@
 #include "tools/evaluation.h"
 
 #include "core/error.h"
+#include "nn/network.h"
 #include "tests/catch.h"
 #include "tools/experiments.h"
 
@@ -84,4 +85,44 @@ TEST_CASE("sample_statistics: mean, deviation and Student's interval", "[evaluat
   const double one[] = {3};
   CHECK(sample_statistics(one).low == 3);
   CHECK(sample_statistics({}).count == 0);
+}
+
+TEST_CASE("test-time augmentation: means of logits over mirror images and pixel shifts", "[evaluate]") {
+  Context context({.threads = 1});
+  NoGrad no_grad(context);
+  constexpr int64_t kHeight = 6, kWidth = 5;
+  const auto network = nn::build_network(context, {{.type = "conv2d", .out = 4, .kernel = 3}, {.type = "relu"}, {.type = "flatten"}, {.type = "linear", .out = 3}},
+                                         {.height = kHeight, .width = kWidth, .channels = 3}, 1);
+  network->train(false);
+  using Pixels = std::vector<uint8_t>;
+  Pixels pixels(2 * kHeight * kWidth * 3);
+  for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<uint8_t>(i * 37 % 251);
+  /// Pixel (y, x) of each picture comes from (y + dy, x + dx), mirrored at the borders, or from the row's other end.
+  const auto moved = [&](int64_t by, bool mirror) {
+    const auto inside = [](int64_t i, int64_t n) { return i < 0 ? -i : i >= n ? 2 * n - 2 - i : i; };
+    Pixels out(pixels.size());
+    for (int64_t i = 0; i < static_cast<int64_t>(out.size()); ++i) {
+      const int64_t c = i % 3, x = i / 3 % kWidth, y = i / 3 / kWidth % kHeight, n = i / 3 / kWidth / kHeight;
+      const int64_t from_x = inside((mirror ? kWidth - 1 - x : x) + by, kWidth), from_y = inside(y + by, kHeight);
+      out[static_cast<size_t>(i)] = pixels[static_cast<size_t>(((n * kHeight + from_y) * kWidth + from_x) * 3 + c)];
+    }
+    return out;
+  };
+  const auto logits = [&](const Pixels& of, TtaName tta) {
+    EvaluationOptions options;
+    options.tta = tta;
+    CompiledStep step = evaluation_step(context, *network, options);
+    return step({Tensor::from(context, {2, kHeight, kWidth, 3}, of)})[0].to_vector<float>();
+  };
+  const auto both_sides = [&](int64_t by) {
+    std::vector<float> a = logits(moved(by, false), TtaName::none);
+    const std::vector<float> b = logits(moved(by, true), TtaName::none);
+    for (size_t i = 0; i < a.size(); ++i) a[i] = (a[i] + b[i]) / 2;
+    return a;
+  };
+  const auto plain = both_sides(0), up = both_sides(-1), down = both_sides(1), flip = logits(pixels, TtaName::flip), shifted = logits(pixels, TtaName::flip_shift);
+  for (size_t i = 0; i < plain.size(); ++i) {
+    CHECK(flip[i] == Approx(plain[i]).margin(1e-6));
+    CHECK(shifted[i] == Approx(plain[i] / 2 + (up[i] + down[i]) / 4).margin(1e-6));
+  }
 }

@@ -165,3 +165,19 @@ TEST_CASE("LaneRunner: with a loss scale, lanes one after another train to the b
     check_equal(train(parties, {.fold = false}, "fp16"), alone);
   }
 }
+
+TEST_CASE("train.loss sum: the gradient is that of the mean times the step's pictures; the loss reported is the same", "[training]") {
+  const auto first_step = [](LossSum loss, int64_t pictures) {
+    Context context({.threads = 2});
+    Config config = small_config();
+    config.train.loss = loss;
+    TrainingStep training(context, config, {.height = kSize, .width = kSize, .channels = 3}, 10, 3);
+    training.run(batch_of(0, 0, pictures));
+    return training.take_outcomes(true).at(0);
+  };
+  for (const int64_t pictures : {kMicroBatch * kLanes, 11}) {
+    const StepOutcome mean = first_step(LossSum::mean, pictures), sum = first_step(LossSum::sum, pictures);
+    CHECK(sum.grad_norm == Approx(mean.grad_norm * static_cast<double>(pictures)).epsilon(1e-5));
+    CHECK(sum.loss_sum == mean.loss_sum);
+  }
+}

@@ -49,11 +49,12 @@ TEST_CASE("presets have PyTorch's numbers of parameters", "[nn]") {
   CHECK(count(*preset(context, "cifar-cnn")) == 298570);
   CHECK(count(*preset(context, "lenet")) == 62006);
   CHECK(count(*preset(context, "resnet18")) == 11173962);
+  CHECK(count(*preset(context, "airbench94")) == 1972792);
   CHECK(count(*preset(context, "cifar-cnn", {.classes = 100, .convs_per_block = {}, .dropout = {}})) ==
         298570 + 90 * 33);
   const auto described = preset(context, "cifar-cnn", {.classes = 10, .convs_per_block = 1, .dropout = {}});
   CHECK(described->parameters().size() == 3 * 4 + 6);
-  CHECK_THROWS_WITH(nn::network_preset("vgg"), HasText("cifar-cnn, lenet, resnet18"));
+  CHECK_THROWS_WITH(nn::network_preset("vgg"), HasText("cifar-cnn, lenet, resnet18, airbench94"));
   CHECK_THROWS_WITH(nn::network_preset("lenet", {.classes = 10, .convs_per_block = {}, .dropout = 0.1}),
                     HasText("lenet has no option 'dropout'"));
   CHECK_THROWS_AS(nn::network_preset("lenet", {.classes = 0, .convs_per_block = {}, .dropout = {}}), ConfigError);

@@ -108,6 +108,7 @@ AugmentStep augment_step(const Augment& step) {
   } else if (const auto* flip = std::get_if<Flip>(&step)) {
     plain.kind = AugmentStep::Kind::flip;
     plain.p = flip->p;
+    plain.alternating = flip->alternating;
   } else {
     const auto& cutout = std::get<Cutout>(step);
     plain.kind = AugmentStep::Kind::cutout;

@@ -19,9 +19,11 @@ struct Crop {
   PadMode mode = PadMode::zero;  ///< zero: raw pixel 0 (black), as torchvision's RandomCrop, which normalises to -mean/std; reflect: needs pad < height and width
 };
 
-/// Mirrors left to right with probability `p`.
+/// Mirrors left to right with probability `p`. Alternating: whether it does is drawn once for a picture, and every odd epoch shows
+/// the side that the even ones do not, so that two epochs in a row show both. Ref: Jordan 2024, arXiv:2404.00498.
 struct Flip {
   float p = 0.5f;
+  bool alternating = false;
 };
 
 /// Overwrites a square of `size` pixels, centred on a uniform pixel and cut off at the borders, with `fill`.

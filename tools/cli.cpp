@@ -308,7 +308,7 @@ EvaluateCommand parse_evaluate(std::span<const char* const> argv) {
       ->type_name("FILE.csv");
   app.add_option("--worst", args.worst, "List the N worst mistakes")->type_name("N")->check(CLI::Range(0, 1000000));
   app.add_flag("--compare", args.compare, "McNemar's test between the checkpoints");
-  app.add_option("--tta", tta, "Test-time augmentation")->type_name("none|flip")->capture_default_str();
+  app.add_option("--tta", tta, "Test-time augmentation")->type_name("none|flip|flip_shift")->capture_default_str();
   app.add_flag("--json", args.json, "Results as JSON");
   app.add_option("--model", args.model, "The network of bare weights: preset or config")->type_name("NAME|CONFIG");
   app.add_option("--device", args.device, "Where to evaluate")->type_name(kDeviceType)->capture_default_str();
@@ -322,7 +322,7 @@ EvaluateCommand parse_evaluate(std::span<const char* const> argv) {
   std::vector<std::string> arguments(argv.begin() + 1, argv.end());
   if (std::optional<CliText> text = parse(app, arguments)) return *text;
   args.train_split = choice<int, 2>(split, "--split", {"test", "train"}) == 1;
-  args.flip_tta = choice<int, 2>(tta, "--tta", {"none", "flip"}) == 1;
+  args.tta = choice<TtaName, 3>(tta, "--tta", kTtaNames);
   parse_device(args.device);
   if (args.compare && args.checkpoints.size() < 2) throw ConfigError("--compare: got 1 checkpoint, wanted at least 2");
   return args;

@@ -114,7 +114,7 @@ struct EvaluateArgs {
   std::string predictions;  ///< CSV file, "" for none
   int worst = 0;          ///< how many mistakes to list
   bool compare = false;
-  bool flip_tta = false;  ///< --tta flip: mean over the picture and its mirror image
+  TtaName tta = TtaName::none;
   bool json = false;
   std::string model;  ///< preset or config file, for bare weights
   std::string device = "auto";

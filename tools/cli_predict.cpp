@@ -7,14 +7,14 @@ PredictParser::PredictParser(CLI::App& app) : command(app.add_subcommand("predic
   command->add_option("IMAGE", args.images, "JPEG or PNG files, or directories of them")->required();
   command->add_option("--top", args.top, "Classes to show for each picture")->type_name("K")->check(CLI::Range(1, 1000))->capture_default_str();
   command->add_flag("--json", args.json, "Results as JSON");
-  command->add_option("--tta", tta, "Test-time augmentation: none or flip")->capture_default_str();
+  command->add_option("--tta", tta, "Test-time augmentation")->type_name("none|flip|flip_shift")->capture_default_str();
   command->add_option("--model", args.model, "The network of bare weights: preset or config")->type_name("NAME|CONFIG");
   command->add_option("--device", args.device, "auto, cpu, cuda or cuda:i")->capture_default_str();
   command->add_option("--threads", args.threads, "CPU threads; 0: all")->check(CLI::Range(0, 4096))->capture_default_str();
 }
 
 PredictArgs PredictParser::result() {
-  args.flip_tta = choice<int, 2>(tta, "--tta", {"none", "flip"}) == 1;
+  args.tta = choice<TtaName, 3>(tta, "--tta", kTtaNames);
   parse_device(args.device);
   return args;
 }

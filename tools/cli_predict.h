@@ -2,6 +2,8 @@
 #include <string>
 #include <vector>
 
+#include "tools/config.h"
+
 namespace tern {
 
 /// `trainer predict CHECKPOINT IMAGE...`
@@ -10,7 +12,7 @@ struct PredictArgs {
   std::vector<std::string> images;  ///< files, or directories for all pictures in them
   int top = 5;                      ///< classes shown a picture
   bool json = false;
-  bool flip_tta = false;  ///< --tta flip
+  TtaName tta = TtaName::none;
   std::string model;      ///< preset or config file, for bare weights
   std::string device = "auto";
   int threads = 0;

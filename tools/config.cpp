@@ -143,6 +143,8 @@ std::string_view name_of(PictureFit v) { return config_table::enum_name(v); }
 std::string_view name_of(DataName v) { return config_table::enum_name(v); }
 std::string_view name_of(AugmentName v) { return config_table::enum_name(v); }
 std::string_view name_of(PadMode v) { return config_table::enum_name(v); }
+std::string_view name_of(LossSum v) { return config_table::enum_name(v); }
+std::string_view name_of(TtaName v) { return config_table::enum_name(v); }
 std::string_view name_of(OptimName v) { return config_table::enum_name(v); }
 std::string_view name_of(ScheduleName v) { return config_table::enum_name(v); }
 std::string_view name_of(Anneal v) { return config_table::enum_name(v); }

@@ -15,13 +15,13 @@
 /// docs/config.md follow.
 namespace tern {
 
-enum class ModelName { cifar_cnn, lenet, resnet18, layers };
+enum class ModelName { cifar_cnn, lenet, resnet18, airbench94, layers };
 enum class InitScheme { standard /* PyTorch's */, kaiming, xavier };
 enum class DataName { cifar10, cifar100, synthetic, folder };
 enum class PictureFit { crop, stretch };
 enum class AugmentName { crop, flip, cutout };
 
-enum class OptimName { adamw, sgd };
+enum class OptimName { adamw, sgd, muon };
 enum class ScheduleName { onecycle, cosine, step, linear, constant };
 enum class Anneal { cos, linear };
 enum class Precision { automatic, fp32, tf32, bf16, fp16 };
@@ -47,6 +47,7 @@ struct AugmentConfig {
   int pad = 4;                      ///< crop: pixels on each side
   PadMode mode = PadMode::reflect;  ///< crop
   double p = 0.5;                   ///< flip: probability
+  bool alternating = false;         ///< flip: drawn once, then the other side each epoch
   int size = 8;                     ///< cutout: side of the square in pixels
 };
 
@@ -79,6 +80,12 @@ struct EarlyStopConfig {
   double min_delta = 0.0;
 };
 
+enum class LossSum { mean, sum };
+/// Test-time augmentation: a picture's logits are
+///   flip        the mean of its own and its mirror image's
+///   flip_shift  half of that, and half the mean of the same of the picture moved by a pixel to the lower right and to the upper left
+enum class TtaName { none, flip, flip_shift };
+
 /// What a step with NaN or Inf does: stop, or be skipped; `skips` in a row stop all the same. 0: stop at the first.
 struct NonfinitePolicy {
   int skips = 0;
@@ -90,6 +97,9 @@ struct TrainConfig {
   int micro_batch = 32;  ///< images a lane
   int lanes = 4;         ///< lanes a step
   double label_smoothing = 0.0;
+  LossSum loss = LossSum::mean;  ///< what the gradient is of, over the step's pictures
+  double loss_scale = 65536;     ///< fp16: the first
+  TtaName tta = TtaName::none;   ///< of the evaluation after the last epoch
   std::optional<double> clip_norm = 1.0;
   std::optional<EarlyStopConfig> early_stop;
   std::optional<double> ema;  ///< decay of the averaged weights
@@ -119,9 +129,11 @@ struct OptimConfig {
   double lr = 0.001;
   std::array<double, 2> betas = {0.9, 0.999};  ///< adamw
   double eps = 1e-8;                           ///< adamw
-  double momentum = 0.0;                       ///< sgd
-  bool nesterov = false;                       ///< sgd
-  double weight_decay = 0.01;                  ///< the table gives sgd 0
+  double momentum = 0.0;                       ///< sgd, muon (the table gives it 0.95)
+  bool nesterov = false;                       ///< sgd, muon (the table: true)
+  int ns_steps = 5;                            ///< muon: Newton-Schulz iterations
+  bool fixed_norm = false;                     ///< muon: weights are scaled to a norm of sqrt(outputs) before each step
+  double weight_decay = 0.01;                  ///< the table gives sgd and muon 0
   bool no_decay = false;                       ///< no weight decay for BatchNorm and biases
   std::optional<double> frozen_after;          ///< epochs
   std::optional<ScheduleConfig> schedule;      ///< null: the run's
@@ -212,6 +224,8 @@ std::string_view name_of(PictureFit v);
 std::string_view name_of(AugmentName v);
 std::string_view name_of(PadMode v);
 std::string_view name_of(OptimName v);
+std::string_view name_of(LossSum v);
+std::string_view name_of(TtaName v);
 std::string_view name_of(ScheduleName v);
 std::string_view name_of(Anneal v);
 std::string_view name_of(Precision v);

@@ -14,7 +14,7 @@ namespace tern::config_table {
 
 template <>
 struct EnumNames<ModelName> {
-  static constexpr std::array<const char*, 4> values = {"cifar-cnn", "lenet", "resnet18", "layers"};
+  static constexpr std::array<const char*, 5> values = {"cifar-cnn", "lenet", "resnet18", "airbench94", "layers"};
 };
 template <>
 struct EnumNames<InitScheme> {
@@ -37,8 +37,16 @@ struct EnumNames<PadMode> {
   static constexpr std::array<const char*, 2> values = {"zero", "reflect"};
 };
 template <>
+struct EnumNames<LossSum> {
+  static constexpr std::array<const char*, 2> values = {"mean", "sum"};
+};
+template <>
+struct EnumNames<TtaName> {
+  static constexpr std::array<const char*, 3> values = {"none", "flip", "flip_shift"};
+};
+template <>
 struct EnumNames<OptimName> {
-  static constexpr std::array<const char*, 2> values = {"adamw", "sgd"};
+  static constexpr std::array<const char*, 3> values = {"adamw", "sgd", "muon"};
 };
 template <>
 struct EnumNames<ScheduleName> {

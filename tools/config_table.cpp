@@ -55,6 +55,7 @@ const Section<AugmentConfig>& augment() {
        field("pad", &A::pad, range(1, 1024), "Pixels added on each side before cropping back.").only({"crop"}),
        field("mode", &A::mode, "What the padding holds.").only({"crop"}),
        field("p", &A::p, range(0, 1), "Probability of mirroring left to right.").only({"flip"}),
+       field("alternating", &A::alternating, "Drawn once for a picture; then each epoch shows the side that the one before did not.").only({"flip"}),
        field("size", &A::size, range(1, 4096), "Side in pixels of the square set to the mean.").only({"cutout"})});
   return section;
 }
@@ -101,6 +102,9 @@ const Section<TrainConfig>& train() {
        field("micro_batch", &T::micro_batch, range(1, 65536), "Images a lane: what BatchNorm sees at once."),
        field("lanes", &T::lanes, range(1, 4096), "Lanes a step; a step is lanes x micro_batch images."),
        field("label_smoothing", &T::label_smoothing, from_below(0, 1), "Probability spread over all classes."),
+       field("loss", &T::loss, "What the gradient is of: the mean over the step's pictures, or their sum."),
+       field("loss_scale", &T::loss_scale, range(1, 0x1p24), "fp16: the first loss scale; it falls when gradients overflow and rises when they have not."),
+       field("tta", &T::tta, "Test-time augmentation of the evaluation after the last epoch: mean of the logits over mirror images, and over shifts.").free(),
        field("clip_norm", &T::clip_norm, above(0), "Largest global L2 norm of a step's gradients; null: no clipping."),
        object("early_stop", &T::early_stop, early_stop(), "End the run when it no longer improves; null: never."),
        field("ema", &T::ema, between(0, 1), "Decay of a moving average of the weights, which is then evaluated."),
@@ -144,10 +148,13 @@ const Section<OptimConfig>& optim() {
        field("lr", &O::lr, above(0), "Base rate; the onecycle schedule sets its own."),
        field("betas", &O::betas, from_below(0, 1), "Decay of the two moments.").only({"adamw"}),
        field("eps", &O::eps, above(0), "Added to the denominator.").only({"adamw"}),
-       field("momentum", &O::momentum, from_below(0, 1), "Decay of the velocity.").only({"sgd"}),
-       field("nesterov", &O::nesterov, "Nesterov momentum.").only({"sgd"}),
-       field("weight_decay", &O::weight_decay, at_least(0), "Decoupled (adamw) or added to the gradient (sgd).")
-           .default_for("sgd", 0.0),
+       field("momentum", &O::momentum, from_below(0, 1), "Decay of the velocity.").only({"sgd", "muon"}).default_for("muon", 0.95),
+       field("nesterov", &O::nesterov, "Nesterov momentum.").only({"sgd", "muon"}).default_for("muon", true),
+       field("ns_steps", &O::ns_steps, range(1, 20), "Newton-Schulz iterations that orthogonalise an update.").only({"muon"}),
+       field("fixed_norm", &O::fixed_norm, "Before a step scale each weight to a Frobenius norm of sqrt(outputs).").only({"muon"}),
+       field("weight_decay", &O::weight_decay, at_least(0), "Decoupled (adamw, muon) or added to the gradient (sgd).")
+           .default_for("sgd", 0.0)
+           .default_for("muon", 0.0),
        field("no_decay", &O::no_decay, "No weight decay for BatchNorm and biases."),
        field("frozen_after", &O::frozen_after, at_least(0), "Epochs after which the group no longer moves."),
        object("schedule", &O::schedule, schedule(), "The group's own schedule, as `schedule`; null: the run's.")});

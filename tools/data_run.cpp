@@ -48,7 +48,7 @@ std::vector<Augment> augment_steps(const DataConfig& config) {
       case AugmentName::crop:
         steps.push_back(Crop{step.pad, step.mode});
         break;
-      case AugmentName::flip: steps.push_back(Flip{static_cast<float>(step.p)}); break;
+      case AugmentName::flip: steps.push_back(Flip{static_cast<float>(step.p), step.alternating}); break;
       case AugmentName::cutout:
         steps.push_back(Cutout{step.size, raw_mean({static_cast<float>(mean[0]), static_cast<float>(mean[1]),
                                                     static_cast<float>(mean[2])})});

@@ -21,7 +21,7 @@ using nlohmann::ordered_json;
 Evaluation evaluate_checkpoint(Context& context, const OpenedCheckpoint& checkpoint, const EvaluateArgs& args, const data::DatasetPtr& data, Progress& progress) {
   const auto network = network_of(context, checkpoint, data->shape(), static_cast<int64_t>(data->classes().size()));
   EvaluationOptions options{.normalize = checkpoint.config.data.normalize, .batch = args.batch, 
-                            .tta = args.flip_tta ? TestTimeAugmentation::flip : TestTimeAugmentation::none};
+                            .tta = args.tta};
   options.progress = [&](int64_t done, int64_t total) { progress.task("evaluating " + checkpoint.label, done, total); };
   Evaluation evaluation = evaluate(context, *network, data, options);
   progress.finish();

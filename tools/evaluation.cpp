@@ -48,6 +48,18 @@ class EvaluationMode {
   bool before_;
 };
 
+/// Logits of pictures x [N,H,W,C], with test-time augmentation.
+Tensor logits_of(nn::Module& network, const Tensor& x, TtaName tta) {
+  const Tensor logits = cast(network(x), DType::f32);
+  if (tta == TtaName::none) return logits;
+  const Tensor both_sides = mul(add(logits, cast(network(flip(x, {2})), DType::f32)), 0.5);
+  if (tta == TtaName::flip) return both_sides;
+  const int64_t height = x.size(1), width = x.size(2);
+  const Tensor padded = pad(x, {.before = {0, 1, 1, 0}, .after = {0, 1, 1, 0}, .mode = PadMode::reflect});
+  const auto shifted = [&](int64_t by) { return logits_of(network, slice(slice(padded, 1, by, by + height), 2, by, by + width), TtaName::flip); };
+  return mul(add(both_sides, mul(add(shifted(0), shifted(2)), 0.5)), 0.5);
+}
+
 void summarize(Evaluation& evaluation) {
   double loss = 0;
   int64_t top1 = 0, top5 = 0;
@@ -71,10 +83,7 @@ CompiledStep evaluation_step(Context& context, nn::Module& network, const Evalua
   return compile(
       context,
       [&network, normalization, tta = options.tta](std::span<const Tensor> in) {
-        const Tensor x = normalize_images(in[0], normalization);
-        const Tensor logits = cast(network(x), DType::f32);
-        if (tta == TestTimeAugmentation::none) return std::vector<Tensor>{logits};
-        return std::vector<Tensor>{mul(add(logits, cast(network(flip(x, {2})), DType::f32)), 0.5)};
+        return std::vector<Tensor>{logits_of(network, normalize_images(in[0], normalization), tta)};
       },
       {.plan = options.plan, .arena = options.arena});
 }

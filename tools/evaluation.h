@@ -12,16 +12,11 @@
 
 namespace tern {
 
-enum class TestTimeAugmentation {
-  none,
-  flip,  ///< mean of the logits of the picture and its mirror image
-};
-
 struct EvaluationOptions {
   NormalizeConfig normalize;
   int64_t batch = 128;
   int loader_threads = 1;
-  TestTimeAugmentation tta = TestTimeAugmentation::none;
+  TtaName tta = TtaName::none;
   DType dtype = DType::f32;  ///< of the pictures that the network is given; its weights must go with it
   bool plan = true;
   std::shared_ptr<Arena> arena = {};  ///< shared with a training's plans; null: one of its own

@@ -29,7 +29,8 @@ std::vector<Tensor> LanePass::Result::list() const {
 }
 
 LanePass::LanePass(Context& context, const Config& config, data::PictureShape pictures, int64_t classes)
-    : context_(context), normalize_(config.data.normalize), label_smoothing_(config.train.label_smoothing), pictures_(pictures),
+    : context_(context), normalize_(config.data.normalize), label_smoothing_(config.train.label_smoothing),
+      mean_loss_(config.train.loss == LossSum::mean), pictures_(pictures),
       dtype_(pass_dtype_of(config.run.precision)),
       network_(build_model(context, config.model, {pictures.height, pictures.width, pictures.channels}, classes, config.run.seed)),
       store_(std::make_unique<ParameterStore>(context, network_->parameters(), dtype_)) {
@@ -52,6 +53,25 @@ void LanePass::make_resident(const data::Dataset& data, std::span<const data::Au
   const Shape shape{size, static_cast<int64_t>(pictures_.height), static_cast<int64_t>(pictures_.width), static_cast<int64_t>(pictures_.channels)};
   resident_.emplace(Resident{Tensor::from(context_, shape, pixels), Tensor::from(context_, {size}, labels), {}});
   for (const data::Augment& step : augment) resident_->augment.steps.push_back(data::augment_step(step));
+}
+
+void LanePass::initialize_from(const data::Dataset& data) {
+  if (!network_->wants_pictures()) return;
+  const auto picture = static_cast<size_t>(pictures_.bytes());
+  const Shape shape{std::min<int64_t>(data.size(), nn::Network::kWhiteningPictures), int64_t{pictures_.height}, int64_t{pictures_.width},
+                    int64_t{pictures_.channels}};
+  std::vector<uint8_t> pixels(picture);
+  std::vector<float> values;
+  values.reserve(static_cast<size_t>(shape.numel()));
+  for (int64_t i = 0; i < shape[0]; ++i) {
+    data.read(i, pixels);
+    for (size_t j = 0; j < picture; ++j) {
+      const size_t channel = j % static_cast<size_t>(pictures_.channels);
+      values.push_back(static_cast<float>((pixels[j] / 255.0 - normalize_.mean[channel]) / normalize_.std[channel]));
+    }
+  }
+  network_->initialize_from(values, shape);
+  weights_changed();
 }
 
 void LanePass::weights_changed() {
@@ -108,7 +128,7 @@ void LanePass::flatten_gradients(const Tensor& losses, const Tensor& seed, const
 std::vector<Tensor> LanePass::inputs_of(const data::Batch& batch, int64_t first, int64_t rows, int64_t pictures) const {
   const auto begin = static_cast<size_t>(first), count = static_cast<size_t>(rows);
   std::vector<Tensor> in{Tensor::from<int64_t>(context_, {rows}, std::span(batch.indices).subspan(begin, count)),
-                         Tensor::full(context_, {rows}, 1.0 / static_cast<double>(pictures))};
+                         Tensor::full(context_, {rows}, mean_loss_ ? 1.0 / static_cast<double>(pictures) : 1.0)};
   if (resident_) return in;
   const auto picture = static_cast<size_t>(pictures_.bytes());
   const Shape shape{rows, static_cast<int64_t>(pictures_.height), static_cast<int64_t>(pictures_.width), static_cast<int64_t>(pictures_.channels)};

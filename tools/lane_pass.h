@@ -34,6 +34,10 @@ class LanePass {
   /// on the device, to the same bytes as the loader's. Before the first pass.
   void make_resident(const data::Dataset& data, std::span<const data::Augment> augment);
 
+  /// Sets the weights that start from training pictures, where the network has such: from the first Network::kWhiteningPictures of `data`,
+  /// normalised, without augmentation. In a fresh run, before other weights are loaded.
+  void initialize_from(const data::Dataset& data);
+
   struct Result {
     Tensor report;    ///< f32 [2n]: the loss of each picture, then 1 for each that was predicted right
     Tensor loss_bad;  ///< f32 [1], not 0: a loss is not finite
@@ -51,7 +55,7 @@ class LanePass {
   void set_gradient_listener(int64_t bucket, std::function<void(int64_t first)> ready);
 
   /// Rows [first, first + rows) of `batch` as tensors: samples i64 [n], weights f32 [n] (1 / `pictures`, those of the whole
-  /// step), and unless the data set is resident images u8 [n,H,W,C] and labels i64 [n].
+  /// step; 1 where the loss is a sum), and unless the data set is resident images u8 [n,H,W,C] and labels i64 [n].
   std::vector<Tensor> inputs_of(const data::Batch& batch, int64_t first, int64_t rows, int64_t pictures) const;
 
   /// The C of each of the statistics. Passes a black picture through the network, from which layers learn the extents of
@@ -77,6 +81,7 @@ class LanePass {
   Context& context_;
   NormalizeConfig normalize_;
   double label_smoothing_;
+  bool mean_loss_;
   data::PictureShape pictures_;
   DType dtype_;
   std::unique_ptr<nn::Network> network_;

@@ -46,6 +46,8 @@ class LayerReader {
     read("bias", [&](const json& v, const std::string& key) { layer_.bias = boolean(v, key); });
     read("eps", [&](const json& v, const std::string& key) { layer_.eps = number(v, key); });
     read("momentum", [&](const json& v, const std::string& key) { layer_.momentum = number(v, key); });
+    read("init", [&](const json& v, const std::string& key) { layer_.init = text(v, key); });
+    read("factor", [&](const json& v, const std::string& key) { layer_.factor = number(v, key); });
     read("p", [&](const json& v, const std::string& key) { layer_.p = number(v, key); });
     read("activation", [&](const json& v, const std::string& key) { layer_.activation = text(v, key); });
     read("body", [&](const json& v, const std::string& key) { layer_.body = list(v, key); });
@@ -64,8 +66,8 @@ class LayerReader {
   /// Layer types and their keys besides type and name.
   static const std::map<std::string, std::vector<std::string>>& keys() {
     static const std::map<std::string, std::vector<std::string>> table = {
-        {"conv2d", {"out", "kernel", "stride", "padding", "dilation", "groups", "bias"}},
-        {"linear", {"out", "bias"}},
+        {"conv2d", {"out", "kernel", "stride", "padding", "dilation", "groups", "bias", "init"}},
+        {"linear", {"out", "bias", "init"}},
         {"batch_norm", {"eps", "momentum"}},
         {"layer_norm", {"eps"}},
         {"relu", {}}, {"gelu", {}}, {"gelu_tanh", {}}, {"silu", {}}, {"sigmoid", {}}, {"tanh", {}},
@@ -74,6 +76,7 @@ class LayerReader {
         {"global_avg_pool", {}},
         {"flatten", {}},
         {"dropout", {"p"}},
+        {"scale", {"factor"}},
         {"residual", {"body", "shortcut", "activation"}},
     };
     return table;

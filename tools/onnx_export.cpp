@@ -152,6 +152,7 @@ class Graph {
     if (layer.type == "global_avg_pool") return emit("Flatten", {emit("GlobalAveragePool", {x})}, Attributes().integer("axis", 1));
     if (layer.type == "flatten") return emit("Flatten", {x}, Attributes().integer("axis", 1));
     if (layer.type == "dropout") return x;
+    if (layer.type == "scale") return emit("Mul", {x, scalar(layer.factor)});
     if (layer.type == "residual") return residual(layer, info, x);
     return activation(layer.type, x);
   }

@@ -136,7 +136,7 @@ void predict(const PredictArgs& args) {
   network->train(false);
   NoGrad no_grad(context);
   CompiledStep step = evaluation_step(context, *network, {.normalize = checkpoint.config.data.normalize,
-                                                          .tta = args.flip_tta ? TestTimeAugmentation::flip : TestTimeAugmentation::none});
+                                                          .tta = args.tta});
   ordered_json results = ordered_json::array();
   size_t bad = 0;
   for (size_t first = 0; first < files.size(); first += kBatch) {

@@ -80,6 +80,7 @@ Trainer::Trainer(Context& context, const Config& config, data::RunData data, Tra
   if (config.model.classes && *config.model.classes != static_cast<int>(data_.train->classes().size()))
     throw ConfigError("model.classes: got " + std::to_string(*config.model.classes) + ", the data have " + std::to_string(data_.train->classes().size()));
   if (!loader_.options().pixels && !options_.engine) training_.lanes().make_resident(*data_.train, loader_.options().augment);
+  training_.lanes().initialize_from(*data_.train);
   if (!options_.init_from.empty()) {
     nn::load_weights(training_.network(), SafetensorsFile::open(options_.init_from), kTrainingTensors);
     training_.weights_changed();
@@ -314,6 +315,7 @@ Evaluation Trainer::evaluate_on(const data::DatasetPtr& data, const std::string&
                             .plan = options_.switches.plan, .arena = training_.arena()};
   options.progress = [&](int64_t done, int64_t total) { progress_.task("evaluating on " + name, done, total); };
   options.dtype = training_.lanes().dtype();
+  if (position_.epoch + 1 >= config_.train.epochs) options.tta = config_.train.tta;  // the run's last
   const Profile::Span span(options_.profile.get(), "evaluation on " + name, "evaluation", Profile::When::always);
   training_.swap_average();
   const PassWeights weights(training_.store());

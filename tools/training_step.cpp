@@ -75,7 +75,7 @@ TrainingStep::TrainingStep(Context& context, const Config& config, data::Picture
   make_groups(config, steps_per_epoch);
   if (config.train.ema) average_.emplace(store(), *config.train.ema);
   if (config.run.precision == Precision::fp16) {
-    loss_scale_ = Tensor::full(context, {1}, 65536);
+    loss_scale_ = Tensor::full(context, {1}, config.train.loss_scale);
     good_steps_ = Tensor::zeros(context, {1}, DType::i64);
   }
   if (context.device().kind == Device::Kind::cuda) stopped_ = Tensor::zeros(context, {1});
@@ -118,10 +118,13 @@ void TrainingStep::make_groups(const Config& config, int64_t steps_per_epoch) {
       throw ConfigError("optim." + std::to_string(i) + ".params: '" + c.params + "' fits no parameter that is left for it");
     Group group;
     const std::vector<Part> parts = parts_of(c, members[i]);
-    if (c.name == OptimName::adamw)
-      group.optimizer = make_adamw(store(), parts, {c.betas[0], c.betas[1], c.eps});
-    else
-      group.optimizer = make_sgd(store(), parts, {c.momentum, c.nesterov});
+    switch (c.name) {
+      case OptimName::adamw: group.optimizer = make_adamw(store(), parts, {c.betas[0], c.betas[1], c.eps}); break;
+      case OptimName::sgd: group.optimizer = make_sgd(store(), parts, {c.momentum, c.nesterov}); break;
+      case OptimName::muon:
+        group.optimizer = make_muon(store(), parts, {.momentum = c.momentum, .nesterov = c.nesterov, .ns_steps = c.ns_steps, .fixed_norm = c.fixed_norm});
+        break;
+    }
     group.schedule = schedule_of(c.schedule.value_or(config.schedule), c.lr, config.train.epochs, steps_per_epoch);
     if (c.frozen_after) group.frozen_from = std::llround(*c.frozen_after * static_cast<double>(steps_per_epoch));
     group.lr = Tensor::zeros(context_, {1}, DType::f64);

@@ -14,6 +14,7 @@ struct AugmentStep {
   int32_t pad = 0;        ///< crop
   bool reflect = false;   ///< crop: mirrored borders; else zeros
   float p = 0.5f;         ///< flip
+  bool alternating = false;  ///< flip: drawn once for a picture; odd epochs show the other side
   int32_t size = 0;       ///< cutout
   uint8_t fill[3] = {0, 0, 0};  ///< cutout: a value a channel
 };
@@ -35,9 +36,12 @@ TERN_HOST_DEVICE inline AugmentDraw draw_augment(const AugmentStep& step, uint32
       return {static_cast<int32_t>(uniform_below(words.v[0], places)) - step.pad,
               static_cast<int32_t>(uniform_below(words.v[1], places)) - step.pad, false};
     }
-    case AugmentStep::Kind::flip:
+    case AugmentStep::Kind::flip: {
       key.op = kRngFlip;
-      return {0, 0, !(uniform01(random4(key, place).v[0]) >= step.p)};
+      const bool other_side = step.alternating && key.epoch % 2 != 0;
+      if (step.alternating) key.epoch = 0;
+      return {0, 0, (!(uniform01(random4(key, place).v[0]) >= step.p)) != other_side};
+    }
     case AugmentStep::Kind::cutout: break;
   }
   key.op = kRngCutout;

@@ -8,7 +8,8 @@ namespace tern {
 
 /// Changes applied to each picture in this order:
 ///   crop    pads every side by `pad` pixels and cuts a picture of the old size out at a uniform place
-///   flip    mirrors left to right with probability `p`
+///   flip    mirrors left to right with probability `p`; alternating: drawn in the first epoch, then each epoch the other side of
+///           the epoch before's. Ref: Jordan: 94 % on CIFAR-10 in 3.29 seconds on a single GPU (2024), arXiv:2404.00498.
 ///   cutout  overwrites a square of `size` pixels, centred on a uniform pixel and cut off at the borders, with `fill`.
 ///           Ref: DeVries, Taylor: Improved regularization of convolutional neural networks with Cutout (2017).
 struct AugmentImages {
