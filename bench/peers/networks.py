@@ -80,4 +80,33 @@ class ResNet18(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
-NETWORKS = {"cifar-cnn": CifarCnn, "lenet": LeNet, "resnet18": ResNet18}
+class ConvGroup(nn.Module):
+    def __init__(self, channels_in, channels):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        # PyTorch's momentum is the share of the new value: the running statistics keep 0.6.
+        self.bn1, self.bn2 = (nn.BatchNorm2d(channels, eps=1e-12, momentum=0.4) for _ in range(2))
+
+    def forward(self, x):
+        x = nn.functional.gelu(self.bn1(nn.functional.max_pool2d(self.conv1(x), 2)))
+        return nn.functional.gelu(self.bn2(self.conv2(x)))
+
+
+class Airbench94(nn.Module):
+    """The preset airbench94, without its initialisers: those are airbench94.py's."""
+
+    def __init__(self, classes=10):
+        super().__init__()
+        self.whiten = nn.Conv2d(3, 24, 2)
+        self.group1, self.group2, self.group3 = ConvGroup(24, 64), ConvGroup(64, 256), ConvGroup(256, 256)
+        self.head = nn.Linear(256, classes, bias=False)
+
+    def forward(self, x):
+        x = nn.functional.gelu(self.whiten(x))
+        for group in (self.group1, self.group2, self.group3):
+            x = group(x)
+        return self.head(nn.functional.max_pool2d(x, 3).flatten(1)) / 256
+
+
+NETWORKS = {"cifar-cnn": CifarCnn, "lenet": LeNet, "resnet18": ResNet18, "airbench94": Airbench94}

@@ -12,7 +12,6 @@ import time
 import torch
 
 from cifar import Resident
-from networks import NETWORKS
 from train import RECIPES, Training
 
 
@@ -41,7 +40,7 @@ def timed_steps(step, seconds, at_least):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=NETWORKS, default="cifar-cnn")
+    parser.add_argument("--model", choices=RECIPES, default="cifar-cnn")
     parser.add_argument("--lanes", type=int, default=4)
     parser.add_argument("--micro-batch", type=int, default=32)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

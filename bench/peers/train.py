@@ -126,7 +126,7 @@ class Training:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=NETWORKS, default="cifar-cnn")
+    parser.add_argument("--model", choices=RECIPES, default="cifar-cnn")
     parser.add_argument("--data", required=True, metavar="DIR", help="folder of CIFAR-10's binary files")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)

@@ -25,7 +25,7 @@ ODD_LAYERS = [
     {"type": "layer_norm"}, {"type": "linear", "out": 10}]
 
 # name, model, steps that are trained before
-CASES = [("cifar-cnn", {"name": "cifar-cnn"}, 10), ("lenet", {"name": "lenet"}, 30), ("resnet18", {"name": "resnet18"}, 4),
+CASES = [("cifar-cnn", {"name": "cifar-cnn"}, 10), ("lenet", {"name": "lenet"}, 30), ("resnet18", {"name": "resnet18"}, 4), ("airbench94", {"name": "airbench94"}, 4),
          ("all-layers", {"layers": ODD_LAYERS}, 20)]
 
 

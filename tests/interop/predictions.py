@@ -10,7 +10,7 @@ from networks import NETWORKS
 MOST_DIFFERENT = 2  # of 10,000: pictures whose two best classes are equal but for rounding
 
 # name, steps that tern trains before PyTorch takes over, test pictures (None: all 10,000)
-CASES = [("cifar-cnn", 40, None), ("lenet", 1000, None), ("resnet18", 4, 1000)]
+CASES = [("cifar-cnn", 40, None), ("lenet", 1000, None), ("resnet18", 4, 1000), ("airbench94", 6, 1000)]
 
 
 def settle(network, data, batches=30):
