@@ -22,7 +22,7 @@ Floats noise(int64_t count, uint32_t seed) {
   return values;
 }
 
-/// A convolution with its data: 3x3, more channels than a register block, odd extents.
+/// A convolution with its data: 3x3, more channels than a register block, odd extents. By Winograd's algorithm where nothing is changed.
 struct Case {
   Conv2d options{.stride = 1, .padding = 1};
   int64_t n = 10, h = 11, w = 9, c = 29, k = 37;

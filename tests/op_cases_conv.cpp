@@ -66,7 +66,7 @@ void add_layer(std::vector<OpCase>& rows, const std::string& variant, int64_t si
   c.bench_lane_size = 32;
   const auto pass = [&](const char* op, const auto& inputs, const auto& run, const auto& reference) {
     c.op = op;
-    c.inputs = {inputs(Shape{3, 3, 5})};
+    c.inputs = {inputs(Shape{3, 5, 6})};
     c.bench = inputs(Shape{128, size, size});
     c.bench_flops = 2.0 * 128 * static_cast<double>(size * size * in * out * 9);
     c.run = run;
@@ -94,6 +94,10 @@ std::vector<OpCase> conv_cases() {
   add_rows(rows, "3x3", {.padding = 1},
            {{{2, 8, 8, 5}, 7, 3, 3}, {{1, 1, 1, 1}, 1, 3, 3}, {{3, 17, 3, 3}, 33, 3, 3}, {{1, 3, 31, 17}, 16, 3, 3}},
            true);
+  // Winograd's: one side odd, both; a border that the filter loses, one that it gains.
+  add_rows(rows, "winograd", {.padding = 1}, {{{2, 5, 7, 17}, 18, 3, 3}, {{3, 4, 8, 16}, 33, 3, 3}}, true, 2);
+  add_rows(rows, "winograd_valid", {}, {{{1, 7, 7, 16}, 31, 3, 3}});
+  add_rows(rows, "winograd_wide", {.padding = 2}, {{{2, 6, 5, 16}, 16, 3, 3}}, true);
   add_rows(rows, "valid", {}, {{{2, 5, 9, 4}, 6, 3, 2}, {{1, 6, 5, 3}, 17, 5, 5}});
   add_rows(rows, "5x5", {.padding = 2}, {{{2, 7, 6, 3}, 31, 5, 5}}, true);
   add_rows(rows, "1x1", {}, {{{3, 3, 5, 17}, 9, 1, 1}}, true);

@@ -54,7 +54,7 @@ class Conv2dOp final : public OpBase<Conv2dOp> {
     if constexpr (kCudaBuild)
       if (on_cuda(context)) return cuda::conv_workspace(context, job_of(in[0], in[1], in.size() > 2));
     if (in[0].dtype != DType::f32) return 0;
-    return conv2d_f32_workspace(shape_of(in[0], in[1]));
+    return conv2d_f32_workspace(shape_of(in[0], in[1]), context.pool().threads());
   }
 
   void run_cuda(Launch& l) const { cuda::run_conv(l, job_of(l.in[0].spec(), l.in[1].spec(), l.in.size() > 2)); }
@@ -111,7 +111,7 @@ class Conv2dDgrad final : public OpBase<Conv2dDgrad> {
     if constexpr (kCudaBuild)
       if (on_cuda(context)) return cuda::conv_workspace(context, job_of(in[0], in[1]));
     if (in[0].dtype != DType::f32) return 0;
-    return conv2d_dgrad_f32_workspace(shape_of(in[0], in[1]));
+    return conv2d_dgrad_f32_workspace(shape_of(in[0], in[1]), context.pool().threads());
   }
 
   void run_cuda(Launch& l) const { cuda::run_conv(l, job_of(l.in[0].spec(), l.in[1].spec())); }
@@ -175,7 +175,7 @@ class Conv2dWgrad final : public OpBase<Conv2dWgrad> {
     if constexpr (kCudaBuild)
       if (on_cuda(context)) return cuda::conv_workspace(context, job_of(in[0], in[1]));
     const ConvShape shape = shape_of(in[0], in[1]);
-    if (in[0].dtype == DType::f32) return conv2d_wgrad_f32_workspace(shape, lane_size_);
+    if (in[0].dtype == DType::f32) return conv2d_wgrad_f32_workspace(shape, lane_size_, context.pool().threads());
     const int64_t sums = Lanes{shape.n, lane_size_}.count() * shape.w_shape().numel();
     return in[0].dtype == DType::f64 ? scratch_bytes<double>(sums) : scratch_bytes<float>(sums);
   }

@@ -4,6 +4,7 @@
 
 #include "kernels/common/scratch.h"
 #include "kernels/conv2d/correlate_f32.h"
+#include "kernels/conv2d/winograd_f32.h"
 
 namespace tern {
 namespace {
@@ -35,10 +36,6 @@ Correlation backward_job(const ConvShape& s, int64_t phase_h, int64_t phase_w) {
   return job;
 }
 
-/// Steps through w [K,R,S,C/groups]: to the next group, filter row and column, channel of the result and the source.
-struct FilterSteps {
-  int64_t group, row, col, out, in;
-};
 FilterSteps forward_steps(const ConvShape& s) {
   const int64_t c = s.group_c(), filter = s.r * s.s * c;
   return {.group = s.group_k() * filter, .row = s.s * c, .col = c, .out = filter, .in = 1};
@@ -84,19 +81,21 @@ int64_t weight_floats(const Correlation& job, const ConvShape& s) {
 }
 int64_t start_floats(const Correlation& job) { return job.groups * padded(job.group_out); }
 
-size_t workspace_bytes(const Correlation& job, const ConvShape& s) {
+size_t workspace_bytes(const Correlation& job, const ConvShape& s, int threads) {
+  if (winograd_fits(s)) return winograd_f32_workspace(job, threads);
   return scratch_bytes<float>(weight_floats(job, s)) + scratch_bytes<float>(start_floats(job));
 }
 
 void run(Correlation job, const ConvShape& shape, const FilterSteps& steps, const float* source, const float* w,
          const float* bias, float* result, std::span<std::byte> memory, ThreadPool& pool) {
+  job.source = source;
+  job.result = result;
+  if (winograd_fits(shape)) return winograd_f32(job, w, steps, bias, memory, pool);
   Scratch scratch(memory);
   float* weights = scratch.take<float>(weight_floats(job, shape));
   float* start = scratch.take<float>(start_floats(job));
   pack_weights(job, w, steps, weights, pool);
   pack_start(job, bias, start);
-  job.source = source;
-  job.result = result;
   job.weights = weights;
   job.start = start;
   correlate_f32(job, pool);
@@ -104,14 +103,16 @@ void run(Correlation job, const ConvShape& shape, const FilterSteps& steps, cons
 
 }  // namespace
 
-size_t conv2d_f32_workspace(const ConvShape& shape) { return workspace_bytes(forward_job(shape), shape); }
+size_t conv2d_f32_workspace(const ConvShape& shape, int threads) { return workspace_bytes(forward_job(shape), shape, threads); }
 
 void conv2d_f32(const ConvShape& shape, const float* x, const float* w, const float* bias, float* y,
                 std::span<std::byte> scratch, ThreadPool& pool) {
   run(forward_job(shape), shape, forward_steps(shape), x, w, bias, y, scratch, pool);
 }
 
-size_t conv2d_dgrad_f32_workspace(const ConvShape& shape) { return workspace_bytes(backward_job(shape, 0, 0), shape); }
+size_t conv2d_dgrad_f32_workspace(const ConvShape& shape, int threads) {
+  return workspace_bytes(backward_job(shape, 0, 0), shape, threads);
+}
 
 void conv2d_dgrad_f32(const ConvShape& shape, const float* dy, const float* w, float* dx, std::span<std::byte> scratch,
                       ThreadPool& pool) {

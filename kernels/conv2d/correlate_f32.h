@@ -24,6 +24,11 @@ struct Correlation {
   int64_t result_c() const { return groups * group_out; }
 };
 
+/// Steps through w [K,R,S,C/groups]: to the next group, filter row and column, channel of the result and the source.
+struct FilterSteps {
+  int64_t group, row, col, out, in;
+};
+
 /// Result channels that one pass of the register block makes: `block` above.
 int64_t correlate_block();
 /// No target's block is wider.

@@ -7,6 +7,8 @@
 #include "kernels/common/loops.h"
 #include "kernels/common/scratch.h"
 #include "kernels/conv2d/conv2d_f32.h"
+#include "kernels/conv2d/wgrad_panel.h"
+#include "kernels/conv2d/winograd_f32.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/conv2d/wgrad_f32.cpp"
@@ -181,30 +183,26 @@ void run_tiles(const WgradJob& job, int64_t lane, int64_t begin, int64_t end) {
   }
 }
 
-/// Sums the lanes of one panel and unpacks it into its filters.
-void reduce_panel(const WgradJob& job, int64_t block, float* dw) {
-  const int64_t filter = job.shape.r * job.shape.s * job.shape.group_c();
-  float* panel = job.panels + block * job.panel();
-  tree_sum(panel, job.lanes.count(), job.lane_floats(), job.panel());
-  const int64_t first = block % job.blocks() * job.width;
-  const int64_t valid = std::min(job.width, job.shape.group_k() - first);
-  float* to = dw + (block / job.blocks() * job.shape.group_k() + first) * filter;
+}  // namespace
+
+void reduce_wgrad_panel(const WgradPanel& panel, int64_t filter, int64_t valid, float* dw) {
+  tree_sum(panel.data, panel.lanes, panel.lane_floats, filter * panel.width);
   constexpr int64_t kPiece = 64;  // the piece of the panel stays in the first-level cache
   for (int64_t from = 0; from < filter; from += kPiece) {
     const int64_t until = std::min(filter, from + kPiece);
     for (int64_t k = 0; k < valid; ++k)
-      for (int64_t i = from; i < until; ++i) to[k * filter + i] = panel[i * job.width + k];
+      for (int64_t i = from; i < until; ++i) dw[k * filter + i] = panel.data[i * panel.width + k];
   }
 }
 
-}  // namespace
-
-size_t conv2d_wgrad_f32_workspace(const ConvShape& shape, int64_t lane_size) {
+size_t conv2d_wgrad_f32_workspace(const ConvShape& shape, int64_t lane_size, int threads) {
+  if (winograd_fits(shape)) return winograd_wgrad_f32_workspace(shape, lane_size, threads);
   return scratch_bytes<float>(Lanes{shape.n, lane_size}.count() * most_panel_floats(shape));
 }
 
 void conv2d_wgrad_f32(const ConvShape& shape, int64_t lane_size, const float* x, const float* dy, float* dw,
                       std::span<std::byte> scratch, ThreadPool& pool) {
+  if (winograd_fits(shape)) return winograd_wgrad_f32(shape, lane_size, x, dy, dw, scratch, pool);
   WgradJob job{.shape = shape, .lanes = {shape.n, lane_size}, .x = x, .dy = dy};
   job.panels = Scratch(scratch).take<float>(0);
   job.width = 2 * HWY_DYNAMIC_DISPATCH(WgradLanes)();
@@ -220,7 +218,12 @@ void conv2d_wgrad_f32(const ConvShape& shape, int64_t lane_size, const float* x,
     const int64_t part = task % parts;
     run_tiles(job, task / parts, part * tiles / parts, (part + 1) * tiles / parts);
   });
-  pool.parallel_for(blocks, [&](int64_t block) { reduce_panel(job, block, dw); });
+  const int64_t filter = shape.r * shape.s * shape.group_c();
+  pool.parallel_for(blocks, [&](int64_t block) {
+    const int64_t first = block % job.blocks() * job.width;
+    reduce_wgrad_panel({job.panels + block * job.panel(), lanes, job.lane_floats(), job.width}, filter, std::min(job.width, shape.group_k() - first),
+                       dw + (block / job.blocks() * shape.group_k() + first) * filter);
+  });
 }
 
 }  // namespace tern
