@@ -134,24 +134,30 @@ void Rectangle(const Correlation& job, const Band& band, const AxisRun& rows, co
   const int64_t height = rows.end - rows.begin, length = cols.end - cols.begin;
   const int64_t pixels = band.images * height * length;
   const int64_t tiles = (pixels + kMaxPixels - 1) / kMaxPixels;
+  const int64_t source_step = job.cols.stride * channels, result_step = job.cols.spacing * job.result_c();
+  int64_t n = band.first_image, i = rows.begin, j = cols.end;  // the walk over the pixels: the next one begins a row
+  const float* source = nullptr;
+  float* result = nullptr;
+  const auto begin_row = [&] {
+    const int64_t h = i * job.rows.stride + top, w = cols.begin * job.cols.stride + left;
+    source = job.source + ((n * job.source_h + h) * job.source_w + w) * channels + group * job.group_in;
+    const int64_t p = job.rows.first + i * job.rows.spacing, q = job.cols.first + cols.begin * job.cols.spacing;
+    result = job.result + ((n * job.result_h + p) * job.result_w + q) * job.result_c() + group * job.group_out + first_out;
+    j = cols.begin;
+    if (++i == rows.end) i = rows.begin, ++n;
+  };
+  const auto& functions = valid <= VectorLanes() ? kBlocks1 : kBlocks2;
   for (int64_t tile = 0; tile < tiles; ++tile) {
-    const int64_t from = tile * pixels / tiles, count = (tile + 1) * pixels / tiles - from;  // evenly filled tiles
-    int64_t n = band.first_image + from / (height * length);
-    int64_t i = rows.begin + from / length % height, j = cols.begin + from % length;
+    const int64_t count = (tile + 1) * pixels / tiles - tile * pixels / tiles;  // evenly filled tiles
     const float* at[kMaxPixels];
     float* out[kMaxPixels];
-    for (int64_t pixel = 0; pixel < count; ++pixel) {
-      const int64_t h = i * job.rows.stride + top, w = j * job.cols.stride + left;
-      at[pixel] = job.source + ((n * job.source_h + h) * job.source_w + w) * channels + group * job.group_in;
-      const int64_t p = job.rows.first + i * job.rows.spacing, q = job.cols.first + j * job.cols.spacing;
-      out[pixel] =
-          job.result + ((n * job.result_h + p) * job.result_w + q) * job.result_c() + group * job.group_out + first_out;
-      if (++j == cols.end) {
-        j = cols.begin;
-        if (++i == rows.end) i = rows.begin, ++n;
-      }
+    for (int64_t pixel = 0; pixel < count; ++pixel, ++j) {
+      if (j == cols.end) begin_row();
+      at[pixel] = source;
+      out[pixel] = result;
+      source += source_step;
+      result += result_step;
     }
-    const auto& functions = valid <= VectorLanes() ? kBlocks1 : kBlocks2;
     functions[static_cast<size_t>(count - 1)](at, taps, weights, job.start + b * width, out, valid);
   }
 }

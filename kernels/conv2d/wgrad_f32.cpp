@@ -22,7 +22,8 @@ namespace tern {
 /// The weight gradient of every lane, in panels [lanes, groups, blocks, R, S, C/groups, width]: `width` filters lie
 /// side by side, so that a register holds one weight of several filters.
 struct WgradJob {
-  ConvShape shape;
+  ConvShape shape;         ///< with its filters' rows joined where joins_taps()
+  int64_t x_channels = 0;  ///< from a pixel of x to its neighbour; fewer than shape.c where taps are joined
   Lanes lanes;
   const float* x = nullptr;
   const float* dy = nullptr;
@@ -122,9 +123,9 @@ void Tap(const WgradJob& job, const TapTiles& tap, int64_t begin, int64_t end, b
   const PixelWalk walk{.images = p.begin < p.end && q.begin < q.end ? end - begin : 0,
                        .rows = p.end - p.begin,
                        .cols = q.end - q.begin,
-                       .x_image = c.h * c.w * c.c,
-                       .x_row = o.stride.h * c.w * c.c,
-                       .x_col = o.stride.w * c.c,
+                       .x_image = c.h * c.w * job.x_channels,
+                       .x_row = o.stride.h * c.w * job.x_channels,
+                       .x_col = o.stride.w * job.x_channels,
                        .dy_image = c.p * c.q * c.k,
                        .dy_row = c.q * c.k,
                        .dy_col = c.k};
@@ -132,7 +133,7 @@ void Tap(const WgradJob& job, const TapTiles& tap, int64_t begin, int64_t end, b
   const float* x = job.x;
   const float* dy = job.dy;
   if (walk.images > 0) {
-    x += begin * walk.x_image + (top * c.w + left) * c.c + group * c.group_c();
+    x += begin * walk.x_image + (top * c.w + left) * job.x_channels + group * c.group_c();
     dy += begin * walk.dy_image + (p.begin * c.q + q.begin) * c.k + group * c.group_k() + first_k;
   }
   const int vectors = valid <= lanes ? 1 : 2;
@@ -158,6 +159,25 @@ HWY_EXPORT(Tap);
 
 constexpr int64_t kMaxWidth = 32;      // no target's two vectors are wider
 constexpr int64_t kChainPixels = 256;  // long enough to hide the panel's traffic, short enough to stay accurate
+
+/// The taps of a filter's row and their channels are neighbours in x. With few channels they are taken as one tap of more channels, which
+/// fills the registers; that wants rows of x with their padding.
+bool joins_taps(const ConvShape& s) { return s.options.groups == 1 && s.options.dilation.w == 1 && s.c * s.s <= 16; }
+int64_t padded_width(const ConvShape& s) { return s.w + 2 * s.options.padding.w; }
+int64_t padded_floats(const ConvShape& s) { return joins_taps(s) && s.options.padding.w > 0 ? s.n * s.h * padded_width(s) * s.c : 0; }
+
+/// Copies the rows of x [N,H,W,C] with zeros on both sides.
+void pad_rows(const ConvShape& s, const float* x, float* padded, ThreadPool& pool) {
+  const int64_t side = s.options.padding.w * s.c, row = s.w * s.c;
+  pool.parallel_for(s.n, [&](int64_t n) {
+    for (int64_t i = n * s.h; i < (n + 1) * s.h; ++i) {
+      float* to = padded + i * (row + 2 * side);
+      std::fill_n(to, side, 0.0F);
+      std::copy_n(x + i * row, row, to + side);
+      std::fill_n(to + side + row, side, 0.0F);
+    }
+  });
+}
 
 int64_t most_panel_floats(const ConvShape& s) {
   return s.options.groups * ((s.group_k() + kMaxWidth - 1) / kMaxWidth * kMaxWidth) * s.r * s.s * s.group_c();
@@ -197,21 +217,33 @@ void reduce_wgrad_panel(const WgradPanel& panel, int64_t filter, int64_t valid, 
 
 size_t conv2d_wgrad_f32_workspace(const ConvShape& shape, int64_t lane_size, int threads) {
   if (winograd_fits(shape)) return winograd_wgrad_f32_workspace(shape, lane_size, threads);
-  return scratch_bytes<float>(Lanes{shape.n, lane_size}.count() * most_panel_floats(shape));
+  return scratch_bytes<float>(Lanes{shape.n, lane_size}.count() * most_panel_floats(shape)) + scratch_bytes<float>(padded_floats(shape));
 }
 
 void conv2d_wgrad_f32(const ConvShape& shape, int64_t lane_size, const float* x, const float* dy, float* dw,
                       std::span<std::byte> scratch, ThreadPool& pool) {
   if (winograd_fits(shape)) return winograd_wgrad_f32(shape, lane_size, x, dy, dw, scratch, pool);
-  WgradJob job{.shape = shape, .lanes = {shape.n, lane_size}, .x = x, .dy = dy};
-  job.panels = Scratch(scratch).take<float>(0);
+  WgradJob job{.shape = shape, .x_channels = shape.c, .lanes = {shape.n, lane_size}, .x = x, .dy = dy};
+  Scratch memory(scratch);
+  job.panels = memory.take<float>(job.lanes.count() * most_panel_floats(shape));
+  if (joins_taps(shape)) {
+    if (padded_floats(shape) > 0) {
+      float* padded = memory.take<float>(padded_floats(shape));
+      pad_rows(shape, x, padded, pool);
+      job.x = padded;
+    }
+    job.shape.w = padded_width(shape);
+    job.shape.options.padding.w = 0;
+    job.shape.c = shape.s * shape.c;
+    job.shape.s = 1;
+  }
   job.width = 2 * HWY_DYNAMIC_DISPATCH(WgradLanes)();
   const int64_t most = HWY_DYNAMIC_DISPATCH(MaxChannels)();
-  job.tiles = (shape.group_c() + most - 1) / most;
+  job.tiles = (job.shape.group_c() + most - 1) / most;
   job.chunk = std::max<int64_t>(1, kChainPixels / (shape.p * shape.q));
 
   // As few parts as keep all threads busy: each part reads all of its lane's pictures.
-  const int64_t blocks = shape.options.groups * job.blocks(), tiles = blocks * shape.r * shape.s * job.tiles;
+  const int64_t blocks = shape.options.groups * job.blocks(), tiles = blocks * shape.r * job.shape.s * job.tiles;
   const int64_t lanes = job.lanes.count();
   const int64_t parts = std::min<int64_t>(tiles, pool.threads() / std::gcd<int64_t>(pool.threads(), lanes));
   pool.parallel_for(lanes * parts, [&](int64_t task) {
