@@ -59,8 +59,13 @@ void for_output_pixels(Context& context, const Window& window, const Body& body)
   for_chunks(
       context, window.n * window.p * window.q,
       [&](int64_t begin, int64_t end) {
-        for (int64_t at = begin; at < end; ++at)
-          body(at / (window.p * window.q), at / window.q % window.p, at % window.q);
+        int64_t image = begin / (window.p * window.q), i = begin / window.q % window.p, j = begin % window.q;
+        for (int64_t at = begin; at < end; ++at) {
+          body(image, i, j);
+          if (++j < window.q) continue;
+          j = 0;
+          if (++i == window.p) i = 0, ++image;
+        }
       },
       std::max<int64_t>(1, 8192 / window.c));
 }

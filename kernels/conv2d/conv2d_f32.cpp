@@ -4,6 +4,7 @@
 
 #include "kernels/common/scratch.h"
 #include "kernels/conv2d/correlate_f32.h"
+#include "kernels/conv2d/narrow_f32.h"
 #include "kernels/conv2d/winograd_f32.h"
 
 namespace tern {
@@ -83,6 +84,7 @@ int64_t start_floats(const Correlation& job) { return job.groups * padded(job.gr
 
 size_t workspace_bytes(const Correlation& job, const ConvShape& s, int threads) {
   if (winograd_fits(s)) return winograd_f32_workspace(job, threads);
+  if (narrow_fits(job)) return narrow_f32_workspace(job, threads);
   return scratch_bytes<float>(weight_floats(job, s)) + scratch_bytes<float>(start_floats(job));
 }
 
@@ -91,6 +93,7 @@ void run(Correlation job, const ConvShape& shape, const FilterSteps& steps, cons
   job.source = source;
   job.result = result;
   if (winograd_fits(shape)) return winograd_f32(job, w, steps, bias, memory, pool);
+  if (narrow_fits(job)) return narrow_f32(job, w, steps, bias, memory, pool);
   Scratch scratch(memory);
   float* weights = scratch.take<float>(weight_floats(job, shape));
   float* start = scratch.take<float>(start_floats(job));

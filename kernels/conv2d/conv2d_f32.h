@@ -6,7 +6,8 @@
 #include "core/thread_pool.h"
 #include "kernels/conv2d/geometry.h"
 
-/// The f32 CPU kernels of conv2d's three passes: direct, or by Winograd's algorithm where winograd_fits(). An element of a result is a sum of chains of fused multiply-adds in an order
+/// The f32 CPU kernels of conv2d's three passes: direct, by Winograd's algorithm where winograd_fits(), or with vectors of pixels where narrow_fits().
+/// An element of a result is a sum of chains of fused multiply-adds in an order
 /// that depends on the shapes of a lane alone, so its bits do not depend on threads, batch, tiles or vector width.
 namespace tern {
 

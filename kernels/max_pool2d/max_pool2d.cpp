@@ -105,6 +105,24 @@ void max_of_four(const Window& window, int64_t image, int64_t i, int64_t j, cons
   }
 }
 
+/// The gradient of such a window: its four pixels belong to no other.
+template <class T, class Index>
+void spread_to_four(const Window& window, int64_t image, int64_t i, int64_t j, const T* dy, const Index* index, T* dx) {
+  const int64_t at = window.y_at(image, i, j), right = window.c;
+  T* upper = dx + window.x_at(image, i * 2, j * 2);
+  T* lower = upper + window.w * window.c;
+  const auto part = [](T g, bool chosen) { return chosen ? g : T{}; };
+  TERN_INDEPENDENT
+  for (int64_t k = 0; k < window.c; ++k) {
+    const T g = dy[at + k];
+    const int32_t chosen = index[at + k];
+    upper[k] = part(g, chosen == 0);
+    upper[right + k] = part(g, chosen == 1);
+    lower[k] = part(g, chosen == 2);
+    lower[right + k] = part(g, chosen == 3);
+  }
+}
+
 /// One output pixel of any window. Channels go in blocks so that the running maximum stays in the L1 cache.
 template <class T, class Index>
 void max_of_window(const Window& window, int64_t image, int64_t i, int64_t j, const T* x, T* y, Index* index) {
@@ -162,6 +180,10 @@ void MaxPool2dGrad::run_cpu(Launch& launch) const {
     dispatch_index(w.kernel, [&](auto n) {
       using Index = decltype(n);
       const Index* index = launch.in[1].data<Index>();
+      if (w.kernel == 2 && w.stride == 2 && w.padding == 0 && w.h == 2 * w.p && w.w == 2 * w.q) {
+        for_output_pixels(launch.context, w, [&](int64_t image, int64_t i, int64_t j) { spread_to_four(w, image, i, j, dy, index, dx); });
+        return;
+      }
       // Windows may overlap, so a picture belongs to one thread, and its windows add in their order.
       launch.context.pool().parallel_for(w.n, [&](int64_t image) {
         std::fill(dx + w.x_at(image, 0, 0), dx + w.x_at(image + 1, 0, 0), T{});
