@@ -3,6 +3,7 @@
 #include "core/autograd.h"
 #include "kernels/common/loops.h"
 #include "kernels/common/window.h"
+#include "kernels/max_pool2d/pool_four.h"
 
 namespace tern {
 namespace cuda {  // max_pool2d.cu
@@ -78,49 +79,18 @@ void keep_larger(Acc v, int32_t position, Acc& best, int32_t& where) {
   where = wins ? position : where;
 }
 
-/// One output pixel of a 2x2 window inside the picture, the common case: all four in registers.
-template <class T, class Index>
-void max_of_four(const Window& window, int64_t image, int64_t i, int64_t j, const T* x, T* y, Index* index) {
-  using Acc = Accumulator<T>;
-  constexpr int64_t kBlock = 64;
-  int32_t where[kBlock];
-  for (int64_t begin = 0; begin < window.c; begin += kBlock) {
-    const int64_t count = std::min(kBlock, window.c - begin);
-    const T* upper = x + window.x_at(image, i * window.stride, j * window.stride) + begin;
-    const T* lower = upper + window.w * window.c;
-    const int64_t right = window.c;
-    const int64_t at = window.y_at(image, i, j) + begin;
-    TERN_INDEPENDENT
-    for (int64_t k = 0; k < count; ++k) {
-      Acc best = static_cast<Acc>(upper[k]);
-      int32_t chosen = 0;
-      keep_larger(static_cast<Acc>(upper[right + k]), 1, best, chosen);
-      keep_larger(static_cast<Acc>(lower[k]), 2, best, chosen);
-      keep_larger(static_cast<Acc>(lower[right + k]), 3, best, chosen);
-      y[at + k] = static_cast<T>(best);
-      where[k] = chosen;
-    }
-    if (index != nullptr)
-      for (int64_t k = 0; k < count; ++k) index[at + k] = static_cast<Index>(where[k]);
-  }
-}
+/// 2x2 windows that do not overlap and do not reach over the picture's edge, of f32: the common case, a row at a time.
+bool in_fours(const Window& w, DType dtype) { return dtype == DType::f32 && w.kernel == 2 && w.stride == 2 && w.padding == 0; }
 
-/// The gradient of such a window: its four pixels belong to no other.
-template <class T, class Index>
-void spread_to_four(const Window& window, int64_t image, int64_t i, int64_t j, const T* dy, const Index* index, T* dx) {
-  const int64_t at = window.y_at(image, i, j), right = window.c;
-  T* upper = dx + window.x_at(image, i * 2, j * 2);
-  T* lower = upper + window.w * window.c;
-  const auto part = [](T g, bool chosen) { return chosen ? g : T{}; };
-  TERN_INDEPENDENT
-  for (int64_t k = 0; k < window.c; ++k) {
-    const T g = dy[at + k];
-    const int32_t chosen = index[at + k];
-    upper[k] = part(g, chosen == 0);
-    upper[right + k] = part(g, chosen == 1);
-    lower[k] = part(g, chosen == 2);
-    lower[right + k] = part(g, chosen == 3);
-  }
+/// Calls body(image, i) for each row of windows, on the pool.
+template <class Body>
+void for_window_rows(Context& context, const Window& w, const Body& body) {
+  for_chunks(
+      context, w.n * w.p,
+      [&](int64_t begin, int64_t end) {
+        for (int64_t row = begin; row < end; ++row) body(row / w.p, row % w.p);
+      },
+      std::max<int64_t>(1, 8192 / (w.q * w.c)));
 }
 
 /// One output pixel of any window. Channels go in blocks so that the running maximum stays in the L1 cache.
@@ -152,6 +122,15 @@ void max_of_window(const Window& window, int64_t image, int64_t i, int64_t j, co
 
 void MaxPool2dOp::run_cpu(Launch& launch) const {
   const Window w = window(launch.in[0].shape());
+  if (in_fours(w, launch.in[0].dtype())) {
+    const float* x = launch.in[0].data<float>();
+    float* y = launch.out[0].data<float>();
+    uint8_t* index = with_index_ ? launch.out[1].data<uint8_t>() : nullptr;
+    return for_window_rows(launch.context, w, [&](int64_t image, int64_t i) {
+      const int64_t at = w.y_at(image, i, 0);
+      max_of_four_row(x + w.x_at(image, 2 * i, 0), x + w.x_at(image, 2 * i + 1, 0), w.q, w.c, y + at, index ? index + at : nullptr);
+    });
+  }
   dispatch_floating(name(), launch.in[0].dtype(), [&](auto t) {
     using T = decltype(t);
     const T* x = launch.in[0].data<T>();
@@ -159,19 +138,22 @@ void MaxPool2dOp::run_cpu(Launch& launch) const {
     dispatch_index(options_.kernel, [&](auto n) {
       using Index = decltype(n);
       Index* index = with_index_ ? launch.out[1].data<Index>() : nullptr;
-      const bool four = w.kernel == 2 && w.padding == 0;
-      for_output_pixels(launch.context, w, [&](int64_t image, int64_t i, int64_t j) {
-        if (four)
-          max_of_four(w, image, i, j, x, y, index);
-        else
-          max_of_window(w, image, i, j, x, y, index);
-      });
+      for_output_pixels(launch.context, w, [&](int64_t image, int64_t i, int64_t j) { max_of_window(w, image, i, j, x, y, index); });
     });
   });
 }
 
 void MaxPool2dGrad::run_cpu(Launch& launch) const {
   const Window& w = window_;
+  if (in_fours(w, dtype_) && w.h == 2 * w.p && w.w == 2 * w.q) {  // every pixel has its window
+    const float* dy = launch.in[0].data<float>();
+    const uint8_t* index = launch.in[1].data<uint8_t>();
+    float* dx = launch.out[0].data<float>();
+    return for_window_rows(launch.context, w, [&](int64_t image, int64_t i) {
+      const int64_t at = w.y_at(image, i, 0);
+      spread_to_four_row(dy + at, index + at, w.q, w.c, dx + w.x_at(image, 2 * i, 0), dx + w.x_at(image, 2 * i + 1, 0));
+    });
+  }
   dispatch_floating(name(), dtype_, [&](auto t) {
     using T = decltype(t);
     using Acc = Accumulator<T>;
@@ -180,10 +162,6 @@ void MaxPool2dGrad::run_cpu(Launch& launch) const {
     dispatch_index(w.kernel, [&](auto n) {
       using Index = decltype(n);
       const Index* index = launch.in[1].data<Index>();
-      if (w.kernel == 2 && w.stride == 2 && w.padding == 0 && w.h == 2 * w.p && w.w == 2 * w.q) {
-        for_output_pixels(launch.context, w, [&](int64_t image, int64_t i, int64_t j) { spread_to_four(w, image, i, j, dy, index, dx); });
-        return;
-      }
       // Windows may overlap, so a picture belongs to one thread, and its windows add in their order.
       launch.context.pool().parallel_for(w.n, [&](int64_t image) {
         std::fill(dx + w.x_at(image, 0, 0), dx + w.x_at(image + 1, 0, 0), T{});
