@@ -29,11 +29,15 @@ struct WgradJob {
   const float* dy = nullptr;
   float* panels = nullptr;
   int64_t width = 0;
-  int64_t tiles = 1;  ///< that the channels are cut into
+  /// Fewer filters than a tap has values of x: then those lie side by side in the registers, and each filter is a row [.., K, width].
+  bool turned = false;
+  int64_t tiles = 1;  ///< that a panel's rows are cut into
   int64_t chunk = 1;  ///< images whose pixels make one chain
 
-  int64_t blocks() const { return (shape.group_k() + width - 1) / width; }
-  int64_t panel() const { return shape.r * shape.s * shape.group_c() * width; }
+  int64_t rows() const { return turned ? shape.k : shape.group_c(); }  ///< of a tap
+  int64_t columns() const { return turned ? shape.c : shape.group_k(); }
+  int64_t blocks() const { return (columns() + width - 1) / width; }
+  int64_t panel() const { return shape.r * shape.s * rows() * width; }
   int64_t lane_floats() const { return shape.options.groups * blocks() * panel(); }
 };
 
@@ -115,12 +119,12 @@ constexpr std::array<std::array<TileFunction, kMaxChannels>, 4> kTiles = {
 void Tap(const WgradJob& job, const TapTiles& tap, int64_t begin, int64_t end, bool add, float* panel) {
   const ConvShape& c = job.shape;
   const Conv2d& o = c.options;
-  const int64_t group = tap.block / job.blocks(), first_k = tap.block % job.blocks() * job.width;
-  const int64_t valid = std::min(job.width, c.group_k() - first_k), lanes = WgradLanes();
+  const int64_t group = tap.block / job.blocks(), first_column = tap.block % job.blocks() * job.width;
+  const int64_t valid = std::min(job.width, job.columns() - first_column), lanes = WgradLanes();
   const int64_t offset_h = tap.r * o.dilation.h - o.padding.h, offset_w = tap.s * o.dilation.w - o.padding.w;
   const ValidRange p = valid_outputs(c.p, c.h, o.stride.h, offset_h);
   const ValidRange q = valid_outputs(c.q, c.w, o.stride.w, offset_w);
-  const PixelWalk walk{.images = p.begin < p.end && q.begin < q.end ? end - begin : 0,
+  PixelWalk walk{.images = p.begin < p.end && q.begin < q.end ? end - begin : 0,
                        .rows = p.end - p.begin,
                        .cols = q.end - q.begin,
                        .x_image = c.h * c.w * job.x_channels,
@@ -134,12 +138,19 @@ void Tap(const WgradJob& job, const TapTiles& tap, int64_t begin, int64_t end, b
   const float* dy = job.dy;
   if (walk.images > 0) {
     x += begin * walk.x_image + (top * c.w + left) * job.x_channels + group * c.group_c();
-    dy += begin * walk.dy_image + (p.begin * c.q + q.begin) * c.k + group * c.group_k() + first_k;
+    dy += begin * walk.dy_image + (p.begin * c.q + q.begin) * c.k + group * c.group_k();
   }
+  if (job.turned) {
+    std::swap(x, dy);
+    std::swap(walk.x_image, walk.dy_image);
+    std::swap(walk.x_row, walk.dy_row);
+    std::swap(walk.x_col, walk.dy_col);
+  }
+  dy += first_column;
   const int vectors = valid <= lanes ? 1 : 2;
   const auto& tiles = kTiles[static_cast<size_t>(2 * (vectors - 1) + (valid == vectors * lanes ? 0 : 1))];
   for (int64_t tile = tap.first_tile; tile < tap.last_tile; ++tile) {
-    const int64_t from = tile * c.group_c() / job.tiles, to = (tile + 1) * c.group_c() / job.tiles;
+    const int64_t from = tile * job.rows() / job.tiles, to = (tile + 1) * job.rows() / job.tiles;
     tiles[static_cast<size_t>(to - from - 1)](walk, x + from, dy, valid, add, panel + from * job.width);
   }
 }
@@ -197,7 +208,7 @@ void run_tiles(const WgradJob& job, int64_t lane, int64_t begin, int64_t end) {
              .s = index % job.shape.s,
              .first_tile = i % job.tiles};
       tap.last_tile = std::min(job.tiles, tap.first_tile + end - i);
-      float* panel = job.panels + lane * job.lane_floats() + index * job.shape.group_c() * job.width;
+      float* panel = job.panels + lane * job.lane_floats() + index * job.rows() * job.width;
       HWY_DYNAMIC_DISPATCH(Tap)(job, tap, image, std::min(last, image + job.chunk), image != first, panel);
     }
   }
@@ -236,10 +247,11 @@ void conv2d_wgrad_f32(const ConvShape& shape, int64_t lane_size, const float* x,
     job.shape.options.padding.w = 0;
     job.shape.c = shape.s * shape.c;
     job.shape.s = 1;
+    job.turned = shape.k <= 8 && job.shape.c >= 8;
   }
   job.width = 2 * HWY_DYNAMIC_DISPATCH(WgradLanes)();
   const int64_t most = HWY_DYNAMIC_DISPATCH(MaxChannels)();
-  job.tiles = (job.shape.group_c() + most - 1) / most;
+  job.tiles = (job.rows() + most - 1) / most;
   job.chunk = std::max<int64_t>(1, kChainPixels / (shape.p * shape.q));
 
   // As few parts as keep all threads busy: each part reads all of its lane's pictures.
@@ -250,6 +262,13 @@ void conv2d_wgrad_f32(const ConvShape& shape, int64_t lane_size, const float* x,
     const int64_t part = task % parts;
     run_tiles(job, task / parts, part * tiles / parts, (part + 1) * tiles / parts);
   });
+  if (job.turned) {
+    tree_sum(job.panels, lanes, job.lane_floats(), job.panel());
+    const int64_t row = job.shape.c;  // of a filter
+    for (int64_t k = 0; k < shape.k; ++k)
+      for (int64_t r = 0; r < shape.r; ++r) std::copy_n(job.panels + (r * shape.k + k) * job.width, row, dw + (k * shape.r + r) * row);
+    return;
+  }
   const int64_t filter = shape.r * shape.s * shape.group_c();
   pool.parallel_for(blocks, [&](int64_t block) {
     const int64_t first = block % job.blocks() * job.width;
