@@ -16,7 +16,7 @@
 namespace tern {
 
 struct StepSwitches {
-  bool fold = true;          ///< lanes of a step in one batch; false: one after another
+  bool fold = true;          ///< lanes of a step in one batch, where that does not take too much memory; false: one after another
   bool plan = true;          ///< record and replay
   bool reuse_memory = true;  ///< the plan's memory planner
 };

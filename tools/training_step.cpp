@@ -56,6 +56,16 @@ Tensor kept(const Tensor& output) {
   return copy;
 }
 
+/// Does a step's folded pass fit a reasonable share of a CPU's memory? What layers put out for all pictures at once, much of which waits
+/// for the backward pass, may take 256 MiB; beyond that lanes one after another are as fast, to the same bits.
+bool folds_well(const nn::Network& network, int64_t pictures) {
+  constexpr int64_t kMostBytes = int64_t{256} << 20;
+  int64_t floats = 0;
+  for (const nn::LayerInfo& layer : network.layers())
+    if (!layer.fused) floats += layer.output.numel();
+  return floats * pictures * 4 <= kMostBytes;
+}
+
 bool all_finite(const Tensor& tensor) {
   return std::ranges::all_of(tensor.to_vector<float>(), [](float value) { return std::isfinite(value); });
 }
@@ -86,6 +96,9 @@ TrainingStep::~TrainingStep() = default;
 
 void TrainingStep::compile_steps() {
   CompileOptions options{.plan = switches_.plan, .reuse_memory = switches_.reuse_memory, .arena = arena_};
+  if (context_.device().kind == Device::Kind::cpu && config_.train.lanes > 1 &&
+      !folds_well(network(), int64_t{config_.train.lanes} * config_.train.micro_batch))
+    switches_.fold = false;
   if (switches_.fold && !engine_) {
     folded_.emplace(context_, [this](std::span<const Tensor> in) {
       const LanePass::Result pass = lanes_.run(in, loss_scale_, store().grads);

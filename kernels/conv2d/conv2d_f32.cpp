@@ -46,27 +46,6 @@ FilterSteps backward_steps(const ConvShape& s) {
   return {.group = s.group_k() * filter, .row = s.s * c, .col = c, .out = 1, .in = filter};
 }
 
-/// Fills job.weights from the filters: blocks of result channels innermost, taps in the order of the walk.
-void pack_weights(const Correlation& job, const float* w, const FilterSteps& at, float* packed, ThreadPool& pool) {
-  const int64_t width = correlate_block();
-  const int64_t blocks = (job.group_out + width - 1) / width;
-  pool.parallel_for(job.groups * blocks, [&](int64_t b) {
-    const int64_t first = b % blocks * width, valid = std::min(width, job.group_out - first);
-    float* to = packed + b * job.rows.taps * job.cols.taps * job.group_in * width;
-    for (int64_t t = 0; t < job.rows.taps; ++t) {
-      for (int64_t u = 0; u < job.cols.taps; ++u) {
-        const float* from = w + b / blocks * at.group + first * at.out +
-                            (job.rows.filter + t * job.rows.filter_step) * at.row +
-                            (job.cols.filter + u * job.cols.filter_step) * at.col;
-        for (int64_t i = 0; i < job.group_in; ++i, to += width) {
-          for (int64_t o = 0; o < valid; ++o) to[o] = from[o * at.out + i * at.in];
-          std::fill(to + valid, to + width, 0.0f);
-        }
-      }
-    }
-  });
-}
-
 /// Fills job.start: the bias, or zeros where there is none.
 void pack_start(const Correlation& job, const float* bias, float* start) {
   const int64_t width = correlate_block();
@@ -97,7 +76,7 @@ void run(Correlation job, const ConvShape& shape, const FilterSteps& steps, cons
   Scratch scratch(memory);
   float* weights = scratch.take<float>(weight_floats(job, shape));
   float* start = scratch.take<float>(start_floats(job));
-  pack_weights(job, w, steps, weights, pool);
+  pack_filters(job, w, steps, job.rows.taps * job.cols.taps * job.group_in * correlate_block(), weights, pool);
   pack_start(job, bias, start);
   job.weights = weights;
   job.start = start;
@@ -105,6 +84,26 @@ void run(Correlation job, const ConvShape& shape, const FilterSteps& steps, cons
 }
 
 }  // namespace
+
+void pack_filters(const Correlation& job, const float* w, const FilterSteps& at, int64_t block_floats, float* packed, ThreadPool& pool) {
+  const int64_t width = correlate_block();
+  const int64_t blocks = (job.group_out + width - 1) / width;
+  pool.parallel_for(job.groups * blocks, [&](int64_t b) {
+    const int64_t first = b % blocks * width, valid = std::min(width, job.group_out - first);
+    float* to = packed + b * block_floats;
+    for (int64_t t = 0; t < job.rows.taps; ++t) {
+      for (int64_t u = 0; u < job.cols.taps; ++u) {
+        const float* from = w + b / blocks * at.group + first * at.out +
+                            (job.rows.filter + t * job.rows.filter_step) * at.row +
+                            (job.cols.filter + u * job.cols.filter_step) * at.col;
+        for (int64_t i = 0; i < job.group_in; ++i, to += width) {
+          for (int64_t o = 0; o < valid; ++o) to[o] = from[o * at.out + i * at.in];
+          std::fill(to + valid, to + width, 0.0f);
+        }
+      }
+    }
+  });
+}
 
 size_t conv2d_f32_workspace(const ConvShape& shape, int threads) { return workspace_bytes(forward_job(shape), shape, threads); }
 

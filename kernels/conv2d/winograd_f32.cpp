@@ -255,6 +255,24 @@ void AddTiles(const Planes& x, const Planes& dy, int64_t channels, int64_t tiles
     }
 }
 
+/// u = G g G^T of a block of filters, in place: the taps [3][3][in][2 vectors] become the positions [4][4][in][2 vectors].
+void TransformFilters(float* block, int64_t floats) {
+  const Vec half = hn::Set(kF32, 0.5F);
+  const auto four = [&](const Vec& g0, const Vec& g1, const Vec& g2) {
+    const Vec outer = hn::Add(g0, g2);
+    return Four{{g0, hn::Mul(half, hn::Add(outer, g1)), hn::Mul(half, hn::Sub(outer, g1)), g2}};
+  };
+  for (int64_t i = 0; i < floats; i += VectorLanes()) {
+    Four columns[3];
+    TERN_UNROLL for (int s = 0; s < 3; ++s) columns[s] = four(hn::Load(kF32, block + s * floats + i), hn::Load(kF32, block + (3 + s) * floats + i),
+                                                              hn::Load(kF32, block + (6 + s) * floats + i));
+    TERN_UNROLL for (int r = 0; r < 4; ++r) {
+      const Four row = four(columns[0].v[r], columns[1].v[r], columns[2].v[r]);
+      TERN_UNROLL for (int s = 0; s < 4; ++s) hn::Store(row.v[s], kF32, block + (r * 4 + s) * floats + i);
+    }
+  }
+}
+
 /// G^T m G of a panel, in place: the 9 taps [3][3][C][2 vectors] take the place of the first positions.
 void TransformPanel(float* panel, int64_t floats) {
   const Vec half = hn::Set(kF32, 0.5F);
@@ -295,6 +313,7 @@ HWY_EXPORT(TransformInput);
 HWY_EXPORT(TransformGradient);
 HWY_EXPORT(AddTiles);
 HWY_EXPORT(TransformPanel);
+HWY_EXPORT(TransformFilters);
 
 constexpr int64_t kMaxLanes = 16;           // no target's vectors are wider
 constexpr int64_t kMaxWidth = 2 * kMaxLanes;  // result channels of a block
@@ -306,40 +325,6 @@ int64_t tiles_at_once(int64_t channels) { return std::clamp<int64_t>((int64_t{1}
 
 /// The same in the weights' gradient, where they are also what is summed in a piece: by shape alone.
 int64_t tiles_in_a_piece(const ConvShape& s) { return std::clamp<int64_t>((int64_t{1} << 18) / (kPositions * (s.c + s.k)), 128, 256); }
-
-/// u = G g G^T, [blocks][positions][in][width], zeros after the last channel of the result. In f32: a filter's values are exact halves and
-/// quarters of sums of three and nine.
-void transform_filters(const Correlation& job, const float* w, const FilterSteps& at, int64_t width, float* u, ThreadPool& pool) {
-  const int64_t blocks = (job.group_out + width - 1) / width;
-  pool.parallel_for(blocks * job.group_in, [&](int64_t task) {
-    const int64_t block = task / job.group_in, in = task % job.group_in, first = block * width;
-    float* to = u + (block * kPositions * job.group_in + in) * width;
-    for (int64_t o = 0; o < width; ++o) {
-      float e[4][3] = {}, position[4][4] = {};
-      if (first + o < job.group_out) {
-        const float* from = w + (first + o) * at.out + in * at.in;
-        const auto tap = [&](int64_t t, int64_t v) {
-          return from[(job.rows.filter + t * job.rows.filter_step) * at.row + (job.cols.filter + v * job.cols.filter_step) * at.col];
-        };
-        for (int64_t v = 0; v < 3; ++v) {
-          const float outer = tap(0, v) + tap(2, v);
-          e[0][v] = tap(0, v);
-          e[1][v] = 0.5F * (outer + tap(1, v));
-          e[2][v] = 0.5F * (outer - tap(1, v));
-          e[3][v] = tap(2, v);
-        }
-        for (int64_t r = 0; r < 4; ++r) {
-          const float outer = e[r][0] + e[r][2];
-          position[r][0] = e[r][0];
-          position[r][1] = 0.5F * (outer + e[r][1]);
-          position[r][2] = 0.5F * (outer - e[r][1]);
-          position[r][3] = e[r][2];
-        }
-      }
-      for (int64_t p = 0; p < kPositions; ++p) to[p * job.group_in * width + o] = position[p / 4][p % 4];
-    }
-  });
-}
 
 /// Arrays of winograd_f32, taken from a Scratch in this order.
 struct ForwardSizes {
@@ -388,7 +373,9 @@ void winograd_f32(const Correlation& job, const float* w, const FilterSteps& ste
     buffers.emplace_back(in, scratch.take<float>(size.out));
   }
   const int64_t lanes = HWY_DYNAMIC_DISPATCH(VectorLanes)(), width = 2 * lanes;
-  transform_filters(job, w, steps, width, u, pool);
+  const int64_t block = kPositions * job.group_in * width;
+  pack_filters(job, w, steps, block, u, pool);
+  pool.parallel_for((job.group_out + width - 1) / width, [&](int64_t b) { HWY_DYNAMIC_DISPATCH(TransformFilters)(u + b * block, job.group_in * width); });
   std::fill_n(start, size.bias, 0.0F);
   if (bias != nullptr) std::copy_n(bias, job.group_out, start);
   std::fill_n(zeros, size.zeros, 0.0F);
