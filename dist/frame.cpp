@@ -22,7 +22,7 @@ struct TypeInfo {
 
 // Message sizes are those of dist/messages.cpp; texts have 4 bytes of length before them.
 constexpr std::array<TypeInfo, kFrameTypes> kTypes{{
-    {"HELLO", 2 + (4 + 64) + (4 + 128) + 8 + 4},
+    {"HELLO", 2 + (4 + 64) + (4 + 128) + 8 + 4 + 1 + (4 + 300)},
     {"WELCOME", 4 * 4 + 2 + 3 * 8 + 2 * 16 + 4 + (size_t{256} << 10)},
     {"ASSIGN", 8 + 4 * 4 + 1 + 2 + 4096 * 7},
     {"PARAMS", kMaxPayload},
@@ -35,12 +35,13 @@ constexpr std::array<TypeInfo, kFrameTypes> kTypes{{
     {"DRAIN", 1},
     {"BYE", 0},
     {"ERROR", 2 + 4 + 512},
+    {"SHARDS", 8 + 2 + 256 * (8 + (4 + 300) + 2 * 8)},
 }};
 
 constexpr std::array<std::string_view, kRefusals> kRefusalNames{
     "none",         "bad_magic", "bad_version",    "bad_checksum",  "oversized",       "unknown_type",
     "illegal_type", "malformed", "model_mismatch", "data_mismatch", "device_mismatch", "conflict",
-    "too_slow",     "too_many",  "stopping"};
+    "too_slow",     "too_many",  "stopping",       "not_wanted"};
 
 const TypeInfo* find_type(FrameType type) {
   const size_t index = static_cast<size_t>(type) - 1;  // of 0: beyond the end

@@ -16,7 +16,7 @@ using Bytes = std::span<const std::byte>;
 inline constexpr size_t kHeaderBytes = 48;
 inline constexpr size_t kMaxPayload = size_t{1} << 20;
 inline constexpr uint32_t kMagic = 0x4e524554;  // "TERN"
-inline constexpr uint8_t kMajor = 2, kMinor = 0;
+inline constexpr uint8_t kMajor = 3, kMinor = 0;
 
 enum class FrameType : uint8_t {
   hello = 1,  ///< worker: who it is, and which versions it speaks
@@ -32,8 +32,9 @@ enum class FrameType : uint8_t {
   drain,      ///< server: training ends; worker: it leaves when it has sent what it owes
   bye,        ///< both: nothing will follow
   error,      ///< both: why the connection closes
+  shards,     ///< server: who takes which part of gradients; results that began before are void
 };
-inline constexpr int kFrameTypes = 13;
+inline constexpr int kFrameTypes = 14;
 /// "HELLO"; "type 77" for what is none.
 std::string name_of(FrameType type);
 
@@ -54,8 +55,9 @@ enum class Refusal : uint16_t {
   too_slow,          ///< no progress: handshake, frame or lease ran out
   too_many,          ///< connections from one address, or workers in all
   stopping,          ///< the server ends
+  not_wanted,        ///< a role for which there is no use here
 };
-inline constexpr int kRefusals = 15;
+inline constexpr int kRefusals = 16;
 /// "data_mismatch"
 std::string_view name_of(Refusal refusal);
 
@@ -63,7 +65,7 @@ struct FrameHeader {
   FrameType type = FrameType::hello;
   uint8_t major = kMajor, minor = kMinor;
   uint8_t flags = 0;       ///< bit 0: the last piece of a result or of the parameters
-  uint64_t run_epoch = 0;  ///< the server's incarnation: grows with each start, so that older ones are told apart
+  uint64_t run_epoch = 0;  ///< the server's incarnation: grows with each start, so that older ones are told apart; GRAD: the layout (Shards)
   uint64_t step = 0;       ///< of the task, from 0 over the whole run; PARAMS: the version, which is the number of updates
   uint64_t seq = 0;        ///< counts this sender's frames on this connection, from 0
   uint32_t worker = 0;     ///< the worker's id; 0 before WELCOME

@@ -15,7 +15,7 @@
 namespace tern::dist {
 namespace {
 
-constexpr size_t kMaxSlots = 4096, kMaxErrorText = 512;
+constexpr size_t kMaxSlots = 4096, kMaxErrorText = 512, kMaxAddress = 300, kMaxShards = 256;
 
 class Writer {
  public:
@@ -33,6 +33,14 @@ class Writer {
     for (const SlotRange& range : slots) {
       numbers(range.slot, range.first, range.count);
       flag(range.carried);
+    }
+  }
+  void shards(const std::vector<ShardRange>& shards) {
+    bytes_.number(static_cast<uint16_t>(shards.size()));
+    for (const ShardRange& shard : shards) {
+      numbers(shard.instance);
+      text(shard.address, kMaxAddress);
+      numbers(shard.first, shard.count);
     }
   }
   void flag(bool value) { bytes_.number(static_cast<uint8_t>(value)); }
@@ -69,6 +77,17 @@ class Reader {
     for (SlotRange& range : slots) {
       numbers(range.slot, range.first, range.count);
       flag(range.carried);
+    }
+  }
+  void shards(std::vector<ShardRange>& shards) {
+    uint16_t count = 0;
+    bytes_.number(count);
+    if (count > kMaxShards) bytes_.fail();
+    shards.resize(bytes_.good() ? count : 0);
+    for (ShardRange& shard : shards) {
+      numbers(shard.instance);
+      text(shard.address, kMaxAddress);
+      numbers(shard.first, shard.count);
     }
   }
   void flag(bool& value) {
@@ -108,11 +127,12 @@ struct Layout<Hello> {
     io.numbers(m.oldest_major, m.newest_major);
     io.text(m.name, 64);
     io.text(m.device_class, 128);
-    io.numbers(m.instance, m.threads);
+    io.numbers(m.instance, m.threads, m.role);
+    io.text(m.address, kMaxAddress);
   }
   static bool valid(const Hello& m) {
     return m.oldest_major <= m.newest_major && !m.name.empty() && is_line(m.name) && is_line(m.device_class) &&
-           m.threads >= 1;
+           m.threads >= 1 && at_most(m.role, Role::shard) && is_line(m.address) && m.address.empty() == (m.role != Role::shard);
   }
 };
 
@@ -159,6 +179,23 @@ struct Layout<Assign> {
       seen.set(range.slot);
     }
     return m.steps >= 1 && std::isfinite(m.loss_scale) && m.loss_scale > 0 && !m.slots.empty();
+  }
+};
+
+template <>
+struct Layout<Shards> {
+  static constexpr FrameType kType = FrameType::shards;
+  static void fields(auto& io, auto& m) {
+    io.numbers(m.layout);
+    io.shards(m.shards);
+  }
+  static bool valid(const Shards& m) {
+    uint64_t end = 0;
+    for (const ShardRange& shard : m.shards) {
+      if (shard.address.empty() || !is_line(shard.address) || shard.first != end || shard.count == 0 || end + shard.count < end) return false;
+      end += shard.count;
+    }
+    return true;
   }
 };
 
@@ -217,6 +254,7 @@ template std::optional<Hello> decode(Bytes);
 template std::optional<Welcome> decode(Bytes);
 template std::optional<Heartbeat> decode(Bytes);
 template std::optional<Assign> decode(Bytes);
+template std::optional<Shards> decode(Bytes);
 template std::optional<Nack> decode(Bytes);
 template std::optional<Commit> decode(Bytes);
 template std::optional<Drain> decode(Bytes);
@@ -226,6 +264,7 @@ std::vector<std::byte> encode(const Hello& message) { return encode_any(message)
 std::vector<std::byte> encode(const Welcome& message) { return encode_any(message); }
 std::vector<std::byte> encode(const Heartbeat& message) { return encode_any(message); }
 std::vector<std::byte> encode(const Assign& message) { return encode_any(message); }
+std::vector<std::byte> encode(const Shards& message) { return encode_any(message); }
 std::vector<std::byte> encode(const Nack& message) { return encode_any(message); }
 std::vector<std::byte> encode(const Commit& message) { return encode_any(message); }
 std::vector<std::byte> encode(const Drain& message) { return encode_any(message); }

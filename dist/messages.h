@@ -26,12 +26,18 @@ bool is_exact(Mode mode);
 /// of the body, u64; then come parts of the body, from its end to its beginning; the last, flagged, is the body's digest.
 inline constexpr size_t kResultLength = sizeof(uint64_t);
 
+/// What a client is. worker: computes lanes. link: such a worker's connection with a shard. shard: adds up a part of the
+/// gradients that workers computed.
+enum class Role : uint8_t { worker, link, shard };
+
 struct Hello {
   uint8_t oldest_major = kMajor, newest_major = kMajor;  ///< versions that the worker speaks
   std::string name;          ///< for people; 1 to 64 bytes without control characters
   std::string device_class;  ///< "cpu avx512", a GPU's name; at most 128 bytes without control characters
   uint64_t instance = 0;     ///< drawn at start: a reconnecting worker is known by it
   uint32_t threads = 1;  ///< at least 1
+  Role role = Role::worker;
+  std::string address;   ///< where workers reach a shard, HOST:PORT; without HOST: whence it comes. At most 300 bytes; of other roles empty
 };
 
 /// How gradients travel. topk: of each lane the entries of largest magnitude, as (index u32, value f32); the worker keeps the
@@ -79,6 +85,20 @@ struct Assign {
   std::vector<SlotRange> slots;  ///< 1 to 4096, no `slot` twice
 };
 
+/// A process that takes floats [first, first + count) of all gradients, and hands out these of the parameters.
+struct ShardRange {
+  uint64_t instance = 0;  ///< Hello's
+  std::string address;    ///< HOST:PORT, 1 to 300 bytes
+  uint64_t first = 0, count = 0;  ///< count at least 1
+};
+
+/// Where gradients go from now on. Without shards: to the server, whole. With shards: of each result they get their part, and
+/// the server the rest, followed by the digests of the parts, 16 bytes each.
+struct Shards {
+  uint64_t layout = 0;        ///< takes the place of run_epoch in GRAD and on connections with shards; none comes twice
+  std::vector<ShardRange> shards;  ///< at most 256; each begins where the one before ends, the first at 0
+};
+
 struct Nack {
   enum class Reason : uint8_t { late, stale_run, not_assigned };
   Reason reason = Reason::late;
@@ -103,6 +123,7 @@ std::vector<std::byte> encode(const Hello&);
 std::vector<std::byte> encode(const Welcome&);
 std::vector<std::byte> encode(const Heartbeat&);
 std::vector<std::byte> encode(const Assign&);
+std::vector<std::byte> encode(const Shards&);
 std::vector<std::byte> encode(const Nack&);
 std::vector<std::byte> encode(const Commit&);
 std::vector<std::byte> encode(const Drain&);

@@ -18,7 +18,7 @@ Digest some_digest(int first) {
   return digest;
 }
 
-Hello some_hello() { return {1, 3, "wörker 1", "cpu avx512", 0x0102030405060708, 16}; }
+Hello some_hello() { return {1, 3, "wörker 1", "cpu avx512", 0x0102030405060708, 16, Role::shard, ":70"}; }
 
 Welcome some_welcome() {
   Welcome m;
@@ -50,6 +50,8 @@ Assign some_assign() {
   m.slots = {{0, 0, 4}, {9, 65534, 1, true}, {65535, 6, 2}};
   return m;
 }
+
+Shards some_shards() { return {uint64_t{3} << 40, {{5, "a:1", 0, 7}, {6, "[::1]:2", 7, uint64_t{1} << 40}}}; }
 
 /// A message of each type in its bytes, told by encode() itself.
 template <class Message>
@@ -97,6 +99,8 @@ TEST_CASE("messages come back as they were", "[dist]") {
   CHECK(hello.device_class == "cpu avx512");
   CHECK(hello.instance == 0x0102030405060708);
   CHECK(hello.threads == 16);
+  CHECK(hello.role == Role::shard);
+  CHECK(hello.address == ":70");
 
   const Welcome welcome = decode<Welcome>(encode(some_welcome())).value();
   CHECK(welcome.worker == 7);
@@ -134,6 +138,14 @@ TEST_CASE("messages come back as they were", "[dist]") {
   CHECK(assign.slots[1].count == 1);
   CHECK(assign.slots[2].slot == 65535);
 
+  const Shards shards = decode<Shards>(encode(some_shards())).value();
+  CHECK(shards.layout == uint64_t{3} << 40);
+  REQUIRE(shards.shards.size() == 2);
+  CHECK(shards.shards[1].instance == 6);
+  CHECK(shards.shards[1].address == "[::1]:2");
+  CHECK(shards.shards[1].first == 7);
+  CHECK(shards.shards[1].count == uint64_t{1} << 40);
+
   CHECK(decode<Nack>(encode(Nack{Nack::Reason::stale_run}))->reason == Nack::Reason::stale_run);
   CHECK(decode<Commit>(encode(Commit{some_digest(9)}))->parameters == some_digest(9));
   CHECK(decode<Drain>(encode(Drain{Drain::Reason::leaving}))->reason == Drain::Reason::leaving);
@@ -148,7 +160,7 @@ TEST_CASE("the bytes of messages are these", "[dist]") {
   };
   using namespace std::string_view_literals;
   same(encode(some_hello()),
-       "\x01\x03\x09\0\0\0w\xc3\xb6rker 1\x0a\0\0\0cpu avx512\x08\x07\x06\x05\x04\x03\x02\x01\x10\0\0\0"sv);
+       "\x01\x03\x09\0\0\0w\xc3\xb6rker 1\x0a\0\0\0cpu avx512\x08\x07\x06\x05\x04\x03\x02\x01\x10\0\0\0\x02\x03\0\0\0:70"sv);
   same(encode(some_assign()),
        "\0\0\0\0\0\x01\0\0\x03\0\0\0\x4d\0\0\0\x02\0\0\0\0\0\x80\x44\x01\x03\0"
        "\0\0\0\0\x04\0\0\x09\0\xfe\xff\x01\0\x01\xff\xff\x06\0\x02\0\0"sv);
@@ -161,6 +173,7 @@ TEST_CASE("shorter, longer and changed payloads are refused or another message",
   check_refuses_other_sizes(some_welcome(), FrameType::welcome);
   check_refuses_other_sizes(some_heartbeat(), FrameType::heartbeat);
   check_refuses_other_sizes(some_assign(), FrameType::assign);
+  check_refuses_other_sizes(some_shards(), FrameType::shards);
   check_refuses_other_sizes(Nack{}, FrameType::nack);
   check_refuses_other_sizes(Commit{some_digest(1)}, FrameType::commit);
   check_refuses_other_sizes(Drain{}, FrameType::drain);
@@ -171,6 +184,7 @@ TEST_CASE("the largest messages fill what their frames can carry", "[dist]") {
   Hello hello = some_hello();
   hello.name.assign(64, 'n');
   hello.device_class.assign(128, 'd');
+  hello.address.assign(300, 'a');
   CHECK(encode(hello).size() == max_payload(FrameType::hello));
   Welcome welcome = some_welcome();
   welcome.config.assign(size_t{256} << 10, ' ');
@@ -179,6 +193,9 @@ TEST_CASE("the largest messages fill what their frames can carry", "[dist]") {
   assign.slots.clear();
   for (uint16_t i = 0; i < 4096; ++i) assign.slots.push_back({i, i, 1, false});
   CHECK(encode(assign).size() == max_payload(FrameType::assign));
+  Shards shards;
+  for (uint64_t i = 0; i < 256; ++i) shards.shards.push_back({i, std::string(300, 'a'), i, 1});
+  CHECK(encode(shards).size() == max_payload(FrameType::shards));
   CHECK(encode(some_heartbeat()).size() == max_payload(FrameType::heartbeat));
   CHECK(encode(Nack{}).size() == max_payload(FrameType::nack));
   CHECK(encode(Commit{}).size() == max_payload(FrameType::commit));
@@ -189,6 +206,12 @@ TEST_CASE("the largest messages fill what their frames can carry", "[dist]") {
   check_not_encoded(hello, "HELLO");
   hello = some_hello();
   hello.device_class.assign(129, 'd');
+  check_not_encoded(hello, "HELLO");
+  shards.shards.push_back({1, "a", 256, 1});
+  check_not_encoded(shards, "SHARDS");
+  for (const auto& shard : {ShardRange{1, "a", 1, 7}, ShardRange{1, "a", 0, 0}, ShardRange{1, "", 0, 7}, ShardRange{1, std::string(301, 'a'), 0, 7}}) check_not_encoded(Shards{1, {shard}}, "SHARDS");
+  hello = some_hello();
+  hello.address.clear();  // a shard's is not
   check_not_encoded(hello, "HELLO");
   welcome.config += ' ';
   check_not_encoded(welcome, "WELCOME");
@@ -276,7 +299,7 @@ TEST_CASE("NACK, DRAIN and ERROR: unknown codes are refused", "[dist]") {
   CHECK_FALSE(decode<Drain>(bytes_of("\x03")));
   const std::vector<std::byte> error = encode(ErrorMessage{Refusal::stopping, "x"});
   CHECK(decode<ErrorMessage>(error));
-  CHECK_FALSE(decode<ErrorMessage>(with_bytes(error, 0, "\x0f")));
+  CHECK_FALSE(decode<ErrorMessage>(with_bytes(error, 0, "\x10")));
   CHECK_FALSE(decode<ErrorMessage>(with_bytes(error, 1, "\x01")));
   CHECK_FALSE(decode<ErrorMessage>(with_bytes(error, 6, "\xff")));
 }

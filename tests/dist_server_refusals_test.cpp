@@ -18,7 +18,7 @@ TEST_CASE("before HELLO nothing else is heard") {
 
 TEST_CASE("a worker sends only what is a worker's, and that in its time") {
   Bench bench;
-  for (const FrameType type : {FrameType::hello, FrameType::welcome, FrameType::assign, FrameType::params, FrameType::grad_ack, FrameType::commit, FrameType::nack, FrameType::rebase}) {
+  for (const FrameType type : {FrameType::hello, FrameType::welcome, FrameType::assign, FrameType::params, FrameType::grad_ack, FrameType::commit, FrameType::nack, FrameType::rebase, FrameType::shards}) {
     Client client(bench, static_cast<ConnectionId>(type));
     client.get_ready();
     client.send({.type = type}, {});

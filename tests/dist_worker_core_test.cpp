@@ -200,7 +200,7 @@ TEST_CASE("only what cannot change keeps a worker away") {
     WorkerBench bench;
     bench.send({.type = FrameType::error}, encode(ErrorMessage{why, "text"}));
     const bool final = why == Refusal::bad_version || why == Refusal::model_mismatch || why == Refusal::data_mismatch || why == Refusal::device_mismatch ||
-                       why == Refusal::conflict || why == Refusal::illegal_type;
+                       why == Refusal::conflict || why == Refusal::illegal_type || why == Refusal::not_wanted;
     CHECK(bench.core.drained().has_value() == (why == Refusal::stopping));
     CHECK(bench.core.refused().has_value() == final);
     CHECK(bench.core.take_close());

@@ -25,7 +25,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::vector<std::byte> payload(reinterpret_cast<const std::byte*>(data) + 1,
                                        reinterpret_cast<const std::byte*>(data) + size);
-  switch (data[0] % 8) {
+  switch (data[0] % 9) {
     case 0: check<Hello>(FrameType::hello, payload); break;
     case 1: check<Welcome>(FrameType::welcome, payload); break;
     case 2: check<Heartbeat>(FrameType::heartbeat, payload); break;
@@ -33,6 +33,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 4: check<Nack>(FrameType::nack, payload); break;
     case 5: check<Commit>(FrameType::commit, payload); break;
     case 6: check<Drain>(FrameType::drain, payload); break;
+    case 8: check<Shards>(FrameType::shards, payload); break;
     case 7: check<ErrorMessage>(FrameType::error, payload); break;
   }
   return 0;
