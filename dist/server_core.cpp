@@ -14,7 +14,7 @@ std::string_view name_of(Mode mode) {
 bool is_exact(Mode mode) { return mode == Mode::bsp || mode == Mode::epoch; }
 
 std::string_view name_of(ServerEvent::Kind kind) {
-  constexpr std::string_view names[] = {"joined", "ready", "left", "lost", "lapsed", "recovered", "reassigned", "speculated", "dropped", "refused", "alarm"};
+  constexpr std::string_view names[] = {"joined", "ready", "left", "lost", "lapsed", "recovered", "reassigned", "speculated", "dropped", "sharded", "refused", "alarm"};
   return names[static_cast<size_t>(kind)];
 }
 
@@ -26,6 +26,7 @@ int ServerCore::Peer::lanes_owned(const std::map<uint64_t, OpenTask>& open) cons
 
 ServerCore::ServerCore(ServerOptions options) : options_(std::move(options)) {
   encode(options_.terms);  // throws here what would else be thrown at the first worker
+  layout_.layout = options_.run_epoch;
 }
 ServerCore::~ServerCore() = default;
 
@@ -150,7 +151,10 @@ bool ServerCore::on_hello(Peer& peer, Bytes payload, Millis now) {
   if (hello->oldest_major > kMajor || hello->newest_major < kMajor)
     return refuse(peer, Refusal::bad_version, "the server speaks version " + std::to_string(kMajor));
   if (draining_) return refuse(peer, Refusal::stopping, "the training has ended");
-  if (options_.one_device_class && !options_.device_class.empty() && hello->device_class != options_.device_class)
+  if (options_.gathers != (hello->role == Role::link))
+    return refuse(peer, Refusal::not_wanted, options_.gathers ? "this is a shard: workers come to the server that it belongs to" : "this is no shard");
+  if (hello->role == Role::shard && !options_.shards) return refuse(peer, Refusal::not_wanted, "the server was not told to take shards (--shards)");
+  if (hello->role == Role::worker && options_.one_device_class && !options_.device_class.empty() && hello->device_class != options_.device_class)
     return refuse(peer, Refusal::device_mismatch, "the run computes on '" + options_.device_class + "', this worker on '" + hello->device_class + "': the bits would differ");
   for (auto& [id, other] : peers_)  // a worker that came back before its old connection was missed
     if (other->id != 0 && other->state != Peer::State::closing && other->hello.instance == hello->instance) {
@@ -164,7 +168,7 @@ bool ServerCore::on_hello(Peer& peer, Bytes payload, Millis now) {
   welcome.worker = peer.id;
   send(peer, FrameType::welcome, encode(welcome));
   ++counters_.joined;
-  event(ServerEvent::Kind::joined, peer, "from " + peer.peer + ", " + hello->device_class + ", " + std::to_string(hello->threads) + " threads");
+  event(ServerEvent::Kind::joined, peer, "from " + peer.peer + (peer.is_shard() ? ", a shard" : ", " + hello->device_class + ", " + std::to_string(hello->threads) + " threads"));
   return true;
 }
 
@@ -188,6 +192,11 @@ bool ServerCore::on_heartbeat(Peer& peer, const FrameHeader&, Bytes payload, Mil
 }
 
 bool ServerCore::admit(Peer& peer, const Heartbeat& beat, Millis) {
+  if (peer.is_shard()) {  // it has neither network nor data
+    peer.state = Peer::State::ready;
+    event(ServerEvent::Kind::ready, peer, "is ready");
+    return true;
+  }
   if (beat.model != options_.terms.model) return refuse(peer, Refusal::model_mismatch, "the worker's network has other parameters");
   if (beat.data != options_.terms.data) return refuse(peer, Refusal::data_mismatch, "the worker's data set is not the run's");
   if (options_.one_device_class && options_.device_class.empty()) options_.device_class = peer.hello.device_class;
@@ -196,12 +205,14 @@ bool ServerCore::admit(Peer& peer, const Heartbeat& beat, Millis) {
   peer.state = Peer::State::ready;
   event(ServerEvent::Kind::ready, peer, "is ready");
   send(peer, FrameType::rebase, {}, open_.empty() ? version_ : open_.begin()->first);
+  if (layouts_ > 0) tell_layout(peer);
+  if (options_.gathers) send_parameters(peer);
   return true;
 }
 
 // ---- frames out
 
-void ServerCore::send(Peer& peer, FrameType type, std::vector<std::byte> payload, uint64_t step, uint16_t slot) {
+void ServerCore::send(Peer& peer, FrameType type, std::vector<std::byte> payload, uint64_t step, uint16_t slot, uint8_t flags) {
   auto owned = std::make_shared<std::vector<std::byte>>(std::move(payload));
   FrameHeader header;
   header.type = type;
@@ -210,6 +221,7 @@ void ServerCore::send(Peer& peer, FrameType type, std::vector<std::byte> payload
   header.seq = peer.sent_seq++;
   header.worker = peer.id;
   header.slot = slot;
+  header.flags = flags;
   peer.bytes_out += kHeaderBytes + owned->size();
   actions_.push_back({peer.connection, {{encode_header(header, *owned), *owned, owned}}, false});
 }
@@ -217,7 +229,12 @@ void ServerCore::send(Peer& peer, FrameType type, std::vector<std::byte> payload
 void ServerCore::send_parameters(Peer& peer) {
   if (peer.version == version_ || !parameters_) return;
   peer.version = version_;
-  const Bytes all = *parameters_;
+  Bytes all = *parameters_;
+  if (peer.is_shard()) {
+    const auto place = std::ranges::find(shard_connections_, peer.connection) - shard_connections_.begin();
+    const ShardRange& range = layout_.shards.at(static_cast<size_t>(place));
+    all = all.subspan(range.first * sizeof(float), range.count * sizeof(float));
+  }
   ServerAction action{peer.connection, {}, false};
   FrameHeader header;
   header.type = FrameType::params;
@@ -282,6 +299,8 @@ std::vector<ServerEvent> ServerCore::take_events() { return std::exchange(events
 
 // ---- status
 
+int ServerCore::ready_shards() const { return static_cast<int>(find_shards().size()); }
+
 int ServerCore::ready_workers() const {
   return static_cast<int>(std::ranges::count_if(peers_, [](const auto& entry) { return entry.second->computes(); }));
 }
@@ -292,10 +311,13 @@ size_t ServerCore::pending_bytes() const {
   return bytes;
 }
 
-std::vector<WorkerStatus> ServerCore::workers(Millis now) const {
+std::vector<WorkerStatus> ServerCore::workers(Millis now) const { return rows(Role::worker, now); }
+std::vector<WorkerStatus> ServerCore::shards(Millis now) const { return rows(Role::shard, now); }
+
+std::vector<WorkerStatus> ServerCore::rows(Role role, Millis now) const {
   std::vector<WorkerStatus> rows;
   for (const auto& [id, peer] : peers_) {
-    if (peer->id == 0 || peer->state == Peer::State::closing) continue;
+    if (peer->id == 0 || peer->state == Peer::State::closing || peer->hello.role != role) continue;
     WorkerStatus row{.id = peer->id, .name = peer->hello.name, .peer = peer->peer, .device_class = peer->hello.device_class, .state = {}};
     constexpr const char* names[] = {"connected", "preparing", "ready", "lapsed", "leaving", "closing"};
     row.state = peer->outrun ? "lapsed" : peer->computes() && !peer->owned.empty() ? "computing" : names[static_cast<size_t>(peer->state)];

@@ -30,6 +30,8 @@ struct ServerOptions {
   Millis silence = 10000;       ///< a connection that brings no frame for longer is closed
   double speculate_factor = 2;  ///< a slot that takes so many times as long as expected is given to a second worker
   size_t max_workers = 1024;
+  bool shards = false;   ///< takes shards, which add up parts of gradients; for exact modes, f32 and f16
+  bool gathers = false;  ///< a shard's: gives nothing to compute, takes tasks that are cut already, their results from any worker, and sends all workers each version of the parameters
 };
 
 /// A step to be computed by workers.
@@ -41,6 +43,8 @@ struct Task {
   float loss_scale = 1;
   bool whole = false;   ///< Wire::topk: lanes send all of their gradients, and hold nothing back
   std::function<uint64_t(LaneRange)> result_bytes;  ///< size of a result's body
+  uint64_t gradient_bytes = 0;   ///< of them, at its end: what goes to shards where there are any
+  std::vector<SlotRange> cut;    ///< gathers: its slots
   std::function<bool(Bytes)> well_formed;  ///< whether a body of that size can be read; empty: every one can
 };
 
@@ -55,11 +59,12 @@ struct SlotResult {
 struct TaskResult {
   Task task;
   std::vector<SlotResult> slots;  ///< in the order of lanes
+  std::shared_ptr<std::vector<float>> gradient;  ///< from shards: their sum; slots then lack theirs. Else null
 };
 
 /// Something that people or counters should hear of.
 struct ServerEvent {
-  enum class Kind { joined, ready, left, lost, lapsed, recovered, reassigned, speculated, dropped, refused, alarm };
+  enum class Kind { joined, ready, left, lost, lapsed, recovered, reassigned, speculated, dropped, sharded, refused, alarm };
   Kind kind;
   uint32_t worker = 0;
   std::string text;
@@ -121,9 +126,11 @@ class ServerCore {
   std::vector<ServerEvent> take_events();
 
   int ready_workers() const;
+  int ready_shards() const;
   int connections() const { return static_cast<int>(peers_.size()); }
   size_t pending_bytes() const;  ///< of unfinished frames and results, which is what clients can make the server hold
   std::vector<WorkerStatus> workers(Millis now) const;
+  std::vector<WorkerStatus> shards(Millis now) const;
   const ServerCounters& counters() const { return counters_; }
 
  private:
@@ -141,15 +148,30 @@ class ServerCore {
   bool on_grad(Peer& peer, const FrameHeader& header, Bytes payload, Millis now);
   bool start_result(Peer& peer, const FrameHeader& header, Bytes payload);
   bool finish_result(Peer& peer, Bytes payload, Millis now);
+  bool finish_slot(Peer& peer, const Assembly& assembly, const Digest& digest, Millis now);
+  void complete(uint64_t step);
   bool second_result(Peer& peer, uint64_t step, uint16_t slot, const Digest& digest);
   const PastSlot* first_result(uint64_t step, uint16_t slot) const;
   bool admit(Peer& peer, const Heartbeat& beat, Millis now);
 
-  void send(Peer& peer, FrameType type, std::vector<std::byte> payload = {}, uint64_t step = 0, uint16_t slot = 0);
+  void send(Peer& peer, FrameType type, std::vector<std::byte> payload = {}, uint64_t step = 0, uint16_t slot = 0, uint8_t flags = 0);
   void send_parameters(Peer& peer);
   bool refuse(Peer& peer, Refusal why, const std::string& text);
   bool nack(Peer& peer, uint64_t step, uint16_t slot, Nack::Reason reason);
   void event(ServerEvent::Kind kind, const Peer& peer, const std::string& text);
+
+  std::vector<const Peer*> find_shards() const;
+  bool is_laid_out() const;
+  bool lacks_shard() const;
+  void lay_out();
+  void tell_layout(Peer& peer);
+  void assign_shards(OpenTask& task);
+  uint64_t wanted_bytes(const Task& task, LaneRange range) const;
+  bool start_sum(Peer& peer, Assembly& assembly);
+  bool finish_sum(const Peer& peer, const Assembly& assembly, const Digest& digest);
+  const SlotResult* find_stranger(const OpenTask& task, const std::vector<SlotResult>& slots) const;
+  void distrust(const SlotResult& stranger, uint64_t step);
+  void take_sums(OpenTask& task, TaskResult& result);
 
   void schedule(Millis now);
   void cut(OpenTask& task);
@@ -163,6 +185,7 @@ class ServerCore {
   void speculate(Millis now);
   std::vector<Peer*> hands() const;
   Peer* idlest();
+  std::vector<WorkerStatus> rows(Role role, Millis now) const;
   Millis lease_of(const Peer& peer) const;
   void say_goodbye(Peer& peer);
   void hang_up(Peer& peer);
@@ -172,6 +195,9 @@ class ServerCore {
   std::map<ConnectionId, PeerPtr> peers_;
   std::map<uint64_t, OpenTask> open_;  // by step
   std::map<uint64_t, std::vector<PastSlot>> past_;  // the last few steps, for results that come twice
+  Shards layout_;                         // of the gradients: layout_.layout is the run_epoch while there was no shard
+  std::vector<ConnectionId> shard_connections_;  // of layout_.shards
+  uint64_t layouts_ = 0;
   std::map<int, Holder> holders_;  // by lane: who has what it held back
   std::shared_ptr<const std::vector<std::byte>> parameters_;
   uint64_t version_ = 0;

@@ -27,6 +27,7 @@ struct ServerCore::Slot {
 struct ServerCore::OpenTask {
   Task task;
   std::vector<Slot> slots;  // empty until there is a worker
+  std::vector<std::optional<SlotResult>> sums;  // of shards, in their order
 };
 
 /// A result that has begun to come.
@@ -59,7 +60,8 @@ struct ServerCore::Peer {
   uint64_t bytes_in = 0, bytes_out = 0;
 
   int lanes_owned(const std::map<uint64_t, OpenTask>& open) const;
-  bool computes() const { return state == State::ready; }
+  bool is_shard() const { return hello.role == Role::shard; }
+  bool computes() const { return state == State::ready && !is_shard(); }
 };
 
 }  // namespace tern::dist

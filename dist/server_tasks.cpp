@@ -49,7 +49,8 @@ bool ServerCore::start_result(Peer& peer, const FrameHeader& header, Bytes paylo
   assembly.pieces = 1;
   assembly.left = load<uint64_t>(payload.data());
   assembly.nacked = true;  // until it is wanted
-  if (header.run_epoch != options_.run_epoch) return nack(peer, header.step, header.slot, Nack::Reason::stale_run);
+  if (header.run_epoch != layout_.layout) return nack(peer, header.step, header.slot, Nack::Reason::stale_run);
+  if (peer.is_shard()) return start_sum(peer, assembly);
   const auto task = open_.find(header.step);
   if (task == open_.end() || header.slot >= task->second.slots.size()) {
     assembly.nacked = !first_result(header.step, header.slot);
@@ -60,8 +61,8 @@ bool ServerCore::start_result(Peer& peer, const FrameHeader& header, Bytes paylo
     assembly.nacked = false;
     return true;
   }
-  if (!slot.owners.contains(peer.connection)) return nack(peer, header.step, header.slot, Nack::Reason::not_assigned);
-  const uint64_t wanted = task->second.task.result_bytes(slot.range);
+  if (!slot.owners.contains(peer.connection) && !options_.gathers) return nack(peer, header.step, header.slot, Nack::Reason::not_assigned);
+  const uint64_t wanted = wanted_bytes(task->second.task, slot.range);
   if (assembly.left != wanted)
     return refuse(peer, Refusal::oversized, "a result of " + std::to_string(assembly.left) + " bytes, wanted " + std::to_string(wanted));
   assembly.nacked = false;
@@ -78,6 +79,10 @@ bool ServerCore::finish_result(Peer& peer, Bytes payload, Millis now) {
   std::ranges::copy(payload, digest.begin());
   if (assembly.body && assembly.left > 0) return refuse(peer, Refusal::malformed, "a result is shorter than it said");
   if (assembly.body && digest_of(*assembly.body) != digest) return refuse(peer, Refusal::bad_checksum, "a result's digest is not that of its bytes");
+  return peer.is_shard() ? finish_sum(peer, assembly, digest) : finish_slot(peer, assembly, digest, now);
+}
+
+bool ServerCore::finish_slot(Peer& peer, const Assembly& assembly, const Digest& digest, Millis now) {
   const auto found = open_.find(assembly.step);
   if (found == open_.end() || !assembly.body || found->second.slots[assembly.slot].result) return second_result(peer, assembly.step, assembly.slot, digest);
   OpenTask& task = found->second;
@@ -97,21 +102,29 @@ bool ServerCore::finish_result(Peer& peer, Bytes payload, Millis now) {
     if (&owner != &peer && !owner.outrun) owner.outrun = now;
     dismiss(owner);
   }
-  if (std::ranges::all_of(task.slots, [](const Slot& s) { return s.result.has_value(); })) {
-    TaskResult result{task.task, {}};
-    std::vector<PastSlot> past;
-    for (Slot& s : task.slots) {
-      past.push_back(s.taken);
-      result.slots.push_back(std::move(*s.result));
-    }
-    std::ranges::sort(result.slots, {}, [](const SlotResult& s) { return s.range.first; });
-    past_[assembly.step] = std::move(past);
-    if (past_.size() > kRemembered) past_.erase(past_.begin());
-    open_.erase(found);
-    results_.push_back(std::move(result));
-    ++counters_.steps;
-  }
+  complete(assembly.step);
   return true;
+}
+
+/// Hands over a task of which all is there.
+void ServerCore::complete(uint64_t step) {
+  OpenTask& task = open_.at(step);
+  if (!std::ranges::all_of(task.slots, [](const Slot& s) { return s.result.has_value(); })) return;
+  if (!std::ranges::all_of(task.sums, [](const auto& sum) { return sum.has_value(); })) return;
+  TaskResult result{task.task, {}, {}};
+  std::vector<PastSlot> past;
+  for (Slot& s : task.slots) {
+    past.push_back(s.taken);
+    result.slots.push_back(*s.result);
+  }
+  std::ranges::sort(result.slots, {}, [](const SlotResult& s) { return s.range.first; });
+  if (const SlotResult* stranger = find_stranger(task, result.slots)) return distrust(*stranger, step);
+  if (!task.sums.empty()) take_sums(task, result);
+  past_[step] = std::move(past);
+  if (past_.size() > kRemembered) past_.erase(past_.begin());
+  open_.erase(step);
+  results_.push_back(std::move(result));
+  ++counters_.steps;
 }
 
 /// What was taken for a slot; null: nothing, or it is forgotten.
@@ -142,11 +155,16 @@ bool ServerCore::second_result(Peer& peer, uint64_t step, uint16_t slot, const D
 void ServerCore::publish(uint64_t version, std::shared_ptr<const std::vector<std::byte>> parameters) {
   version_ = version;
   parameters_ = std::move(parameters);
+  if (!options_.gathers) return;
+  for (auto& [id, peer] : peers_)
+    if (peer->computes()) send_parameters(*peer);
 }
 
 void ServerCore::begin(Task task, Millis now) {
   const uint64_t step = task.step;
+  for (const SlotRange& slot : task.cut) open_[step].slots.push_back({{slot.first, slot.count}, {}, now, std::nullopt, {}});
   open_[step].task = std::move(task);
+  if (options_.shards && !is_laid_out()) lay_out();
   schedule(now);
 }
 
@@ -181,10 +199,13 @@ void ServerCore::cut(OpenTask& task) {
 
 /// Gives every slot that nobody computes to a worker.
 void ServerCore::schedule(Millis now) {
+  if (options_.gathers) return;
+  if (!open_.empty() && lacks_shard()) lay_out();
   if (ready_workers() == 0) return;
   for (auto& [step, task] : open_) {
     const bool fresh = task.slots.empty();
     if (fresh) cut(task);
+    if (fresh) assign_shards(task);
     const std::vector<Peer*> ready = hands();
     std::map<Peer*, std::vector<size_t>> given;
     for (size_t i = 0; i < task.slots.size(); ++i) {
@@ -217,7 +238,7 @@ void ServerCore::assign(Peer& peer, OpenTask& task, const std::vector<size_t>& s
     send(peer, FrameType::assign, encode(message), task.task.step);
     message.slots.clear();
   }
-  send_parameters(peer);
+  if (layout_.shards.empty()) send_parameters(peer);
 }
 
 bool ServerCore::sparse() const { return options_.terms.wire == Wire::topk; }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "dist/byte_io.h"
+#include "core/error.h"
 
 namespace tern::dist {
 namespace {
@@ -12,6 +12,24 @@ constexpr size_t kMostQueued = 65536;               // parts of steps
 constexpr uint32_t kMostLanes = 65535;              // that a part can name
 constexpr uint64_t kMostParameters = uint64_t{1} << 38;
 constexpr size_t kReserved = size_t{1} << 30;       // bytes that are believed before they have come
+
+/// Whether slots are numbered from 0 and make up a step's lanes, as nodes of the canonical tree.
+bool is_cut(const std::vector<SlotRange>& slots) {
+  int lanes = 0;
+  std::vector<LaneRange> ranges;
+  for (const SlotRange& slot : slots) {
+    if (slot.slot != ranges.size()) return false;
+    ranges.push_back({slot.first, slot.count});
+    lanes = std::max(lanes, slot.first + slot.count);
+  }
+  std::ranges::sort(ranges, {}, &LaneRange::first);
+  try {
+    tree_additions(lanes, ranges);
+    return true;
+  } catch (const ShapeError&) {
+    return false;
+  }
+}
 
 }  // namespace
 
@@ -38,6 +56,9 @@ void WorkerCore::disconnected(Millis) {
   computing_.reset();
   sending_.reset();
   parameters_.reset();
+  layout_ = {};
+  sum_ = {};
+  sum_whole_ = false;
   frames_.clear();
 }
 
@@ -132,12 +153,46 @@ bool WorkerCore::on_frame(const FrameHeader& header, Bytes payload, Millis now) 
       forget_before(header.step);
       queue_.clear();  // the server took it away before it sent this
       return true;
-    case FrameType::grad_ack: return true;
+    case FrameType::shards: return on_shards(payload);
+    case FrameType::grad_ack:
+      note_answer(header);
+      return true;
     case FrameType::nack:
       if (!decode<Nack>(payload)) return fail(Refusal::malformed, "NACK does not parse");
+      note_answer(header);
       return true;
     default: return fail(Refusal::illegal_type, name_of(header.type) + " is not the server's to send");
   }
+}
+
+void WorkerCore::note_answer(const FrameHeader& header) {
+  if (answering_ == std::pair{header.step, header.slot}) answer_ = header.type;
+}
+
+/// What was begun for another layout is void.
+bool WorkerCore::on_shards(Bytes payload) {
+  const auto layout = decode<Shards>(payload);
+  if (!layout) return fail(Refusal::malformed, "SHARDS does not parse");
+  const uint64_t end = layout->shards.empty() ? terms_->parameters : layout->shards.back().first + layout->shards.back().count;
+  if (end != terms_->parameters || terms_->wire == Wire::topk || !exact()) return fail(Refusal::malformed, "SHARDS does not fit what is trained");
+  layout_ = *layout;
+  const auto mine = std::ranges::find(layout_.shards, options_.hello.instance, &ShardRange::instance);
+  parameters_here_ = options_.hello.role == Role::shard ? (mine == layout_.shards.end() ? 0 : mine->count) : layout_.shards.empty() ? end : 0;
+  queue_.clear();
+  computing_.reset();
+  parameters_.reset();
+  sum_ = {};
+  sum_whole_ = false;
+  return true;
+}
+
+bool WorkerCore::on_sum_task(const FrameHeader& header, const Assign& assign) {
+  if (sum_whole_ || sum_.step != header.step) sum_ = {header.step, assign.version, header.slot, {}};
+  sum_.slots.insert(sum_.slots.end(), assign.slots.begin(), assign.slots.end());
+  if (sum_.slots.size() > kMostLanes || header.slot >= layout_.shards.size()) return fail(Refusal::malformed, "ASSIGN does not fit the shards");
+  sum_whole_ = (header.flags & kLastPiece) != 0;
+  if (sum_whole_ && !is_cut(sum_.slots)) return fail(Refusal::malformed, "ASSIGN's slots do not make up a step");
+  return true;
 }
 
 bool WorkerCore::on_assign(const FrameHeader& header, Bytes payload) {
@@ -151,6 +206,7 @@ bool WorkerCore::on_assign(const FrameHeader& header, Bytes payload) {
     if (topk ? slot.count > 1 : slot.carried) return fail(Refusal::malformed, "ASSIGN has lanes that do not fit how gradients travel");
   }
   floor_ = std::min(floor_, header.step);  // the server's last word counts
+  if (options_.hello.role == Role::shard) return on_sum_task(header, *assign);
   const auto message = std::make_shared<const Assign>(*assign);
   for (const SlotRange& slot : assign->slots)
     if (computing_ != std::pair{header.step, slot.slot})  // else it was lost and given back: the result is on its way
@@ -166,7 +222,10 @@ bool WorkerCore::on_welcome(const FrameHeader& header, Bytes payload, Millis now
   if (!same) digests_.reset();
   terms_ = *welcome;
   welcomed_ = true;
+  ++welcomes_;
   run_epoch_ = header.run_epoch;
+  layout_ = {run_epoch_, {}};
+  parameters_here_ = terms_->parameters;
   floor_ = 0;
   beat(now);
   if (leaving_) send(FrameType::drain, encode(Drain{Drain::Reason::leaving}));
@@ -177,16 +236,16 @@ bool WorkerCore::on_params(const FrameHeader& header, Bytes payload) {
   if (header.piece == 0) {
     // The buffer of an earlier version may still be computed with.
     parameters_.emplace(Parameters{header.step, std::make_shared<std::vector<std::byte>>(), 0, false});
-    parameters_->bytes->reserve(std::min<size_t>(terms_->parameters * sizeof(float), kReserved));
+    parameters_->bytes->reserve(std::min<size_t>(parameters_here_ * sizeof(float), kReserved));
   }
   if (!parameters_ || parameters_->whole || parameters_->version != header.step || parameters_->pieces != header.piece)
     return fail(Refusal::malformed, "a piece of the parameters is out of order");
   std::vector<std::byte>& bytes = *parameters_->bytes;
-  if (bytes.size() + payload.size() > terms_->parameters * sizeof(float)) return fail(Refusal::oversized, "more parameters than the model has");
+  if (bytes.size() + payload.size() > parameters_here_ * sizeof(float)) return fail(Refusal::oversized, "more parameters than the model has");
   bytes.insert(bytes.end(), payload.begin(), payload.end());
   ++parameters_->pieces;
   if ((header.flags & kLastPiece) == 0) return true;
-  if (bytes.size() != terms_->parameters * sizeof(float)) return fail(Refusal::malformed, "fewer parameters than the model has");
+  if (bytes.size() != parameters_here_ * sizeof(float)) return fail(Refusal::malformed, "fewer parameters than the model has");
   parameters_->whole = true;
   return true;
 }
@@ -217,103 +276,5 @@ bool WorkerCore::fail(Refusal why, const std::string& text) {
 }
 
 std::vector<Outgoing> WorkerCore::take_frames() { return std::exchange(frames_, {}); }
-
-// ---- computing
-
-void WorkerCore::ready(const Digest& model, const Digest& data, Millis now) {
-  digests_ = {model, data};
-  asked_ = true;
-  if (online()) beat(now);
-}
-
-void WorkerCore::refuse(Refusal why, const std::string& text) {
-  refused_ = ErrorMessage{why, text};
-  if (online_ && !close_) fail(why, text);
-}
-
-std::optional<Work> WorkerCore::next() {
-  asked_ = true;
-  if (!online() || busy_ || !parameters_ || !parameters_->whole) return std::nullopt;
-  // What was begun with parameters that are gone was taken away in the meantime.
-  while (exact() && !queue_.empty() && queue_.front().message->version < parameters_->version) queue_.pop_front();
-  if (queue_.empty() || queue_.front().message->version > parameters_->version) return std::nullopt;  // they are on their way
-  const Assigned& first = queue_.front();
-  Work work{.run_epoch = run_epoch_, .step = first.step, .slot = first.slot.slot, .range = {first.slot.first, first.slot.count},
-            .epoch = first.message->epoch, .step_in_epoch = first.message->step_in_epoch, .steps = first.message->steps,
-            .loss_scale = first.message->loss_scale, .whole = first.message->whole, .carried = first.slot.carried, .version = parameters_->version, .parameters = parameters_->bytes};
-  computing_ = {work.step, work.slot};
-  busy_ = true;
-  queue_.pop_front();
-  return work;
-}
-
-bool WorkerCore::wanted(const Work& work) const {
-  return online() && work.run_epoch == run_epoch_ && work.step >= floor_ && computing_ == std::pair{work.step, work.slot};
-}
-
-void WorkerCore::send_part(const Work& work, const std::shared_ptr<const std::vector<std::byte>>& body, size_t from) {
-  if (!sending_ && !wanted(work)) return;
-  if (!sending_) begin_result(work, body->size());
-  if (online()) send_down_to(body, from);
-}
-
-void WorkerCore::finish(const Work& work, std::shared_ptr<const std::vector<std::byte>> body, double lane_seconds, Millis now) {
-  // What was begun is ended, or the server would not know where the next one begins.
-  const bool send_it = online() && body && (sending_ || wanted(work));
-  if (!body && sending_) fail(Refusal::malformed, "a result that was begun is given up");
-  computing_.reset();
-  busy_ = false;
-  asked_ = true;
-  lanes_done_ += static_cast<uint64_t>(work.range.count);
-  if (body) lane_seconds_ = lane_seconds_ > 0 ? 0.75 * lane_seconds_ + 0.25 * lane_seconds : lane_seconds;
-  if (!send_it) {
-    sending_.reset();
-    if (online()) beat(now);
-    return;
-  }
-  if (!sending_) begin_result(work, body->size());
-  send_down_to(body, 0);
-  const Digest digest = digest_of(*body);
-  const auto last = std::make_shared<std::vector<std::byte>>(digest.begin(), digest.end());
-  send_piece(*last, true, last);
-  sending_.reset();
-  if (now - beat_sent_ >= static_cast<Millis>(terms_->heartbeat_ms) / 2) beat(now);
-}
-
-void WorkerCore::begin_result(const Work& work, size_t size) {
-  FrameHeader header;
-  header.type = FrameType::grad;
-  header.run_epoch = work.run_epoch;
-  header.step = work.step;
-  header.worker = terms_->worker;
-  header.slot = work.slot;
-  sending_ = Sending{header, size};
-  const auto length = std::make_shared<std::vector<std::byte>>(kResultLength);
-  store(length->data(), static_cast<uint64_t>(size));
-  send_piece(*length, false, length);
-}
-
-/// The body is cut without being copied.
-void WorkerCore::send_down_to(const std::shared_ptr<const std::vector<std::byte>>& body, size_t from) {
-  while (sending_->left > from) {
-    const size_t size = std::min(kMaxPayload, sending_->left - from);
-    sending_->left -= size;
-    send_piece(Bytes(*body).subspan(sending_->left, size), false, body);
-  }
-}
-
-void WorkerCore::send_piece(Bytes piece, bool last, std::shared_ptr<const void> keep) {
-  FrameHeader& header = sending_->header;
-  header.seq = sent_seq_++;
-  header.flags = last ? kLastPiece : 0;
-  frames_.push_back({encode_header(header, piece), piece, std::move(keep)});
-  ++header.piece;
-}
-
-void WorkerCore::leave(Millis) {
-  if (leaving_) return;
-  leaving_ = true;
-  if (online()) send(FrameType::drain, encode(Drain{Drain::Reason::leaving}));
-}
 
 }  // namespace tern::dist

@@ -12,7 +12,8 @@
 #include "dist/messages.h"
 #include "dist/transport.h"
 
-/// A worker's side of the protocol without sockets, threads or clocks, as ServerCore is the server's.
+/// A client's side of one connection without sockets, threads or clocks, as ServerCore is the server's: that of a worker with the
+/// server, and, by what its HELLO says, with a shard, or of a shard with the server. dist/worker_hub.h and shard_core.h join them.
 namespace tern::dist {
 
 using Millis = int64_t;
@@ -22,9 +23,20 @@ struct WorkerOptions {
   Millis silence = 10000;  ///< the server is given up when it brings no frame for longer
 };
 
+/// A result's bytes, or of one that is still computed the place for them; or nothing, of one that was given up.
+struct ResultBytes {
+  ResultBytes(std::nullptr_t) {}
+  template <class Vector>
+  ResultBytes(std::shared_ptr<Vector> whole) : bytes(whole ? Bytes(*whole) : Bytes()), keep(std::move(whole)) {}
+  ResultBytes(Bytes part, std::shared_ptr<const void> owner) : bytes(part), keep(std::move(owner)) {}
+  explicit operator bool() const { return keep != nullptr; }
+  Bytes bytes;
+  std::shared_ptr<const void> keep;
+};
+
 /// Something to compute: lanes of a step, with these parameters.
 struct Work {
-  uint64_t run_epoch = 0, step = 0;
+  uint64_t run_epoch = 0, step = 0;  ///< run_epoch: or what takes its place (Shards)
   uint16_t slot = 0;
   LaneRange range;
   uint32_t epoch = 0, step_in_epoch = 0, steps = 1;
@@ -32,6 +44,13 @@ struct Work {
   bool whole = false, carried = false;  ///< as Assign's and SlotRange's
   uint64_t version = 0;
   std::shared_ptr<const std::vector<std::byte>> parameters;
+};
+
+/// A step whose results a shard is to add up.
+struct SumTask {
+  uint64_t step = 0, version = 0;
+  uint16_t sum = 0;  ///< this shard's place in the layout
+  std::vector<SlotRange> slots;
 };
 
 class WorkerCore {
@@ -48,21 +67,37 @@ class WorkerCore {
   /// What the server trains, once it has said so; after reconnecting to another run this changes.
   const std::optional<Welcome>& terms() const { return terms_; }
   uint64_t run_epoch() const { return run_epoch_; }
+  uint64_t welcomes() const { return welcomes_; }
+  /// Who takes gradients; without shards that is the server alone.
+  const Shards& layout() const { return layout_; }
   /// Network and data are there.
   void ready(const Digest& model, const Digest& data, Millis now);
   /// They do not fit: tells the server, and closes.
   void refuse(Refusal why, const std::string& text);
   /// The next thing to compute, which stays the caller's until finish().
   std::optional<Work> next();
+  /// The version of the parameters that is here whole, and its bytes.
+  std::optional<std::pair<uint64_t, std::shared_ptr<const std::vector<std::byte>>>> parameters() const;
+  /// The parameters, where they do not come over this connection.
+  void set_parameters(uint64_t version, std::shared_ptr<std::vector<std::byte>> bytes);
+  /// A shard's next step.
+  std::optional<SumTask> next_sum();
+  /// A result that this connection is to carry though it was not assigned on it.
+  void take(const Work& work);
+  /// What became of that result: acknowledged, or not wanted.
+  bool acknowledged() const { return answer_ == FrameType::grad_ack; }
+  bool turned_down() const { return answer_ == FrameType::nack; }
+  /// Ends the connection, for another try.
+  void hang_up() { close_ = close_ || online_; }
   /// Whether anybody still wants the work.
   bool wanted(const Work& work) const;
   /// Shows that the computing thread is alive within one long piece of work.
   void progressed() { ++lanes_done_; }
   /// The bytes of a result from `from` on are final and are sent, but for those that were. Those before it are still
   /// computed, into the same body, which finish() is then given.
-  void send_part(const Work& work, const std::shared_ptr<const std::vector<std::byte>>& body, size_t from);
+  void send_part(const Work& work, const ResultBytes& body, size_t from);
   /// `body` is sent, or what is left of it. One of which nothing was sent is dropped when nobody wants it.
-  void finish(const Work& work, std::shared_ptr<const std::vector<std::byte>> body, double lane_seconds, Millis now);
+  void finish(const Work& work, const ResultBytes& body, double lane_seconds, Millis now);
   /// Finishes what it owes, and goes.
   void leave(Millis now);
 
@@ -83,6 +118,9 @@ class WorkerCore {
  private:
   bool on_frame(const FrameHeader& header, Bytes payload, Millis now);
   bool on_welcome(const FrameHeader& header, Bytes payload, Millis now);
+  bool on_shards(Bytes payload);
+  bool on_sum_task(const FrameHeader& header, const Assign& assign);
+  void note_answer(const FrameHeader& header);
   bool on_params(const FrameHeader& header, Bytes payload);
   bool passing(Refusal why) const;
   bool fail(Refusal why, const std::string& text);
@@ -90,7 +128,7 @@ class WorkerCore {
   void beat(Millis now);
   void begin_result(const Work& work, size_t size);
   void send_piece(Bytes piece, bool last, std::shared_ptr<const void> keep);
-  void send_down_to(const std::shared_ptr<const std::vector<std::byte>>& body, size_t from);
+  void send_down_to(const ResultBytes& body, size_t from);
   bool on_assign(const FrameHeader& header, Bytes payload);
   bool exact() const { return is_exact(terms_->mode); }
   void forget_before(uint64_t step);
@@ -107,7 +145,13 @@ class WorkerCore {
   uint64_t received_seq_ = 0, sent_seq_ = 0;
   Millis heard_ = 0, beat_sent_ = 0;
   std::optional<Welcome> terms_;
-  uint64_t run_epoch_ = 0;
+  uint64_t run_epoch_ = 0, welcomes_ = 0;
+  Shards layout_;  // its number is the run_epoch where the server has told of none
+  uint64_t parameters_here_ = 0;  // floats that come over this connection
+  SumTask sum_;
+  bool sum_whole_ = false;
+  std::optional<std::pair<uint64_t, uint16_t>> answering_;  // step, slot of take()
+  std::optional<FrameType> answer_;  // to that
   std::optional<std::pair<Digest, Digest>> digests_;  // model, data
   std::deque<Assigned> queue_;
   bool busy_ = false;   // the computing thread has work, be it void by now

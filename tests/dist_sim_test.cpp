@@ -21,7 +21,7 @@ uint64_t number_of(const char* variable, uint64_t otherwise) {
 }
 
 constexpr uint64_t kSeeds = 3000;
-constexpr uint64_t kEnough = 1000;  // seeds in which any planted bug is found
+constexpr uint64_t kEnough = 4000;  // seeds in which any planted bug is found
 
 }  // namespace
 
@@ -36,13 +36,15 @@ TEST_CASE("trainings survive what a network and processes do") {
     }
   WARN(totals.seeds << " seeds, " << totals.time / 3600000 << " h of virtual time: " << totals.steps << " steps, " << totals.faults << " faults, " << totals.incarnations
                     << " servers, " << totals.lapsed << " leases lapsed, " << totals.speculated << " slots doubled, " << totals.reassigned << " reassigned, "
-                    << totals.duplicates << " duplicates, " << totals.nacked << " results not wanted, " << totals.dropped << " lanes dropped, " << totals.refused << " refusals");
+                    << totals.duplicates << " duplicates, " << totals.nacked << " results not wanted, " << totals.dropped << " lanes dropped, " << totals.layouts << " layouts of shards, " << totals.sharded << " sums of shards, " << totals.refused << " refusals");
   if (runs < 1000) return;
   // Else the faults do not strike what they are meant for.
   CHECK(totals.lapsed > runs / 50);
   CHECK(totals.speculated > runs / 10);
   CHECK(totals.nacked > runs / 20);
   CHECK(totals.dropped > runs / 20);
+  CHECK(totals.layouts > runs / 2);
+  CHECK(totals.sharded > runs);
   CHECK(totals.incarnations > runs + runs / 2);
 }
 

@@ -7,7 +7,8 @@ namespace {
 
 constexpr const char* kFaultNames[kFaults] = {"reset",       "vanish",      "partition", "kill_worker", "stop_worker",
                                               "hang_thread", "slow_worker", "kill_server", "join_leave", "rogue",
-                                              "flip",        "duplicate",   "damage",    "careless_worker", "full_disk"};
+                                              "flip",        "duplicate",   "damage",    "careless_worker", "full_disk",
+                                              "kill_shard",  "cut_shard",   "leave_shard"};
 
 Toy draw_toy(Draw& draw) {
   Toy toy;
@@ -58,13 +59,18 @@ Plan draw_plan(uint64_t seed) {
     plan.toy.parameters = static_cast<int>(draw.between(2, 9));
     plan.toy.top_k = static_cast<int>(draw.between(1, plan.toy.parameters / 2));
   }
+  if (plan.toy.exact() && plan.toy.top_k == 0 && draw.chance(0.5)) {
+    plan.shards = static_cast<int>(draw.between(1, 4));
+    plan.wait_for_shards = draw.chance(0.7) ? plan.shards : static_cast<int>(draw.between(0, plan.shards));
+    plan.toy.parameters = static_cast<int>(draw.between(1, 9));  // at times fewer than shards
+  }
   return plan;
 }
 
 std::string describe(const Plan& plan) {
   const std::string wire = plan.toy.top_k > 0 ? ", the largest " + std::to_string(plan.toy.top_k) + " of " + std::to_string(plan.toy.parameters) + " entries" : "";
   std::string text = std::string(name_of(plan.toy.mode)) + wire + ", " + std::to_string(plan.toy.tasks) + " tasks of " +
-                     std::to_string(plan.toy.lanes) + " lanes, " + std::to_string(plan.workers) + " workers, lane " +
+                     std::to_string(plan.toy.lanes) + " lanes, " + std::to_string(plan.workers) + " workers, " + std::to_string(plan.shards) + " shards, lane " +
                      std::to_string(plan.lane_ms) + " ms, latency " + std::to_string(plan.network.latency_low) + " to " +
                      std::to_string(plan.network.latency_high) + " ms, lease " + std::to_string(plan.lease) +
                      " ms, faults until " + std::to_string(plan.faults_end) + " ms every " + std::to_string(plan.fault_every) + " ms:";

@@ -26,13 +26,19 @@ enum class Plant {
   holder_ignored,         ///< a worker is told to add what another has
   whole_forgotten,        ///< something is due after a step in which nothing was held back
   drop_untold,            ///< a lane goes on without what it had held back, and the ledger does not say so
+  layout_ignored,         ///< a result is taken that was begun before shards changed
+  shard_loss_unnoticed,   ///< steps wait for shards that are gone
+  report_before_parts,    ///< a worker tells the server that it is done before shards have their parts
+  shard_adds_in_order,    ///< a shard does not add in the canonical tree
+  mixed_parameters,       ///< a worker computes with parts of several versions
   result_not_ended,       ///< a worker that has sent a part of what nobody wants any more does not send the rest
 };
-inline constexpr std::array<std::string_view, 20> kPlants{
+inline constexpr std::array<std::string_view, 25> kPlants{
     "none",           "second_result_counted", "run_epoch_ignored", "owner_ignored", "late_to_next_step",
     "digest_ignored", "checksum_ignored",      "no_reassignment",   "no_lease",      "arrival_order",
     "checkpoint_not_kept", "wrong_parameters", "staleness_ignored", "hung_counts_as_ready", "leaver_forgotten",
     "residual_twice", "holder_ignored",        "whole_forgotten",   "drop_untold",
+    "layout_ignored", "shard_loss_unnoticed",  "report_before_parts", "shard_adds_in_order", "mixed_parameters",
     "result_not_ended"};
 
 /// Set once, by the program that shows a planted bug.

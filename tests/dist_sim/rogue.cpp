@@ -4,13 +4,16 @@
 
 #include "tests/dist_sim/frames.h"
 #include "tests/dist_sim/simulated_server.h"
+#include "tests/dist_sim/simulated_shard.h"
 #include "tests/dist_sim/world.h"
 
 namespace tern::dist::sim {
 
 Rogue::Rogue(World& world, int host) : world_(world), kind_(static_cast<Kind>(world.draw().between(0, kKinds - 1))) {
   world.trace("a rogue of kind " + std::to_string(static_cast<int>(kind_)));
-  world.network().connect(*this, world.server(), host);
+  SimShard* shard = world.draw().chance(0.3) ? world.find_shard("shard:" + std::to_string(world.draw().between(0, 3))) : nullptr;
+  shard_ = shard != nullptr;
+  world.network().connect(*this, shard ? shard->workers_side() : world.server(), host);
 }
 
 std::vector<std::byte> Rogue::noise(size_t size) {
@@ -31,6 +34,7 @@ void Rogue::say_hello() {
   hello.name = "rogue";
   hello.device_class = kind_ == Kind::device ? "abacus" : "cpu";
   hello.instance = world_.draw().bits();
+  if (shard_ && world_.draw().chance(0.9)) hello.role = Role::link;
   if (kind_ == Kind::version) hello.oldest_major = hello.newest_major = kMajor + 1;
   send({.type = FrameType::hello}, encode(hello));
 }

@@ -50,6 +50,7 @@ class Rogue : public Endpoint {
 
   World& world_;
   Kind kind_;
+  bool shard_ = false;  // it came to a shard
   ConnectionId connection_ = 0;
   FrameDecoder decoder_;
   uint64_t seq_ = 0, run_epoch_ = 0;

@@ -37,6 +37,7 @@ void SimServer::start() {
   options.run_epoch = run_epoch_;
   options.terms = terms();
   options.one_device_class = plan.toy.exact();
+  options.shards = plan.shards > 0;
   if (plan.has(Fault::rogue)) options.device_class = "cpu";  // else the first decides, and that may be a rogue
   options.handshake = plan.handshake;
   options.lease = plan.lease;
@@ -123,21 +124,13 @@ void SimServer::flush() {
 void SimServer::hear(const ServerEvent& event) {
   if (world_.tracing()) world_.trace(std::string(name_of(event.kind)) + ": " + event.text);
   if (event.kind == ServerEvent::Kind::lapsed) lapsed_.insert(event.worker);
-  if (event.kind == ServerEvent::Kind::refused) check_refusal(event);
+  if (event.kind == ServerEvent::Kind::refused) world_.check_refusal(event);
+  if (event.kind == ServerEvent::Kind::sharded) ++layouts_;
   if (event.kind != ServerEvent::Kind::recovered) return;
   // What it sent before it hung may come late, but not again and again.
   SimWorker* worker = world_.find_worker(event.worker);
   if (worker && worker->hung() && worker->count_recovery() > 2)
     world_.fail("the worker on host " + std::to_string(worker->host()) + " counts as recovered again and again while its thread hangs");
-}
-
-/// Whoever keeps the rules is not told that it breaks them.
-void SimServer::check_refusal(const ServerEvent& event) const {
-  const Plan& plan = world_.plan();
-  if (plan.has(Fault::flip) || plan.has(Fault::damage) || plan.has(Fault::careless_worker)) return;
-  if (event.text.find("(worker on host ") == std::string::npos) return;  // a rogue
-  for (const Refusal why : {Refusal::malformed, Refusal::oversized, Refusal::illegal_type, Refusal::bad_checksum, Refusal::conflict})
-    if (event.text.find(": " + std::string(name_of(why)) + ": ") != std::string::npos) world_.fail("a worker that did nothing wrong is refused: " + event.text);
 }
 
 // ---- the training, as PsEngine
@@ -147,6 +140,7 @@ void SimServer::train() {
   const Toy& toy = world_.plan().toy;
   if (!started_) {
     if (updates_ < toy.tasks && core_->ready_workers() < world_.plan().wait_for) return;
+    if (updates_ == 0 && core_->ready_shards() < world_.plan().wait_for_shards) return;
     started_ = true;
     core_->publish(static_cast<uint64_t>(updates_), bytes_of(parameters_));
   }
@@ -181,6 +175,7 @@ bool SimServer::may_begin() const {
 }
 
 Floats SimServer::sum(const TaskResult& result) const {
+  if (result.gradient) return *result.gradient;
   const Toy& toy = world_.plan().toy;
   std::vector<Floats> values;
   std::vector<LaneRange> ranges;

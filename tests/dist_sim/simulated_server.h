@@ -41,6 +41,7 @@ class SimServer : public Endpoint {
   /// Steps under way.
   const std::set<int64_t>& under_way() const { return under_way_; }
   int64_t next_step() const { return next_step_; }
+  uint64_t layouts() const { return layouts_; }
 
  private:
   struct Checkpoint {
@@ -52,7 +53,6 @@ class SimServer : public Endpoint {
   void tick();
   void flush();
   void hear(const ServerEvent& event);
-  void check_refusal(const ServerEvent& event) const;
   void train();
   bool may_begin() const;
   void apply(const TaskResult& result);
@@ -77,6 +77,7 @@ class SimServer : public Endpoint {
   bool started_ = false, busy_ = false;
   std::optional<Millis> finished_at_;
   ServerCounters before_;
+  uint64_t layouts_ = 0;
 };
 
 }  // namespace tern::dist::sim

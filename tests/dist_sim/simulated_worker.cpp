@@ -1,10 +1,48 @@
 #include "tests/dist_sim/simulated_worker.h"
 
+#include <algorithm>
+
 #include "tests/dist_sim/frames.h"
 #include "tests/dist_sim/simulated_server.h"
+#include "tests/dist_sim/simulated_shard.h"
 #include "tests/dist_sim/world.h"
 
 namespace tern::dist::sim {
+
+/// A link with a shard: its connections, one after the other.
+class SimWorker::LinkEnd : public Endpoint {
+ public:
+  LinkEnd(SimWorker& worker, const ShardLink& link) : link(link), worker_(worker) {}
+  ~LinkEnd() override {
+    if (connection != 0) worker_.world_.network().kill(connection, kClient);
+  }
+  void connected(ConnectionId id) override {
+    connection = id;
+    back_off = 100;
+    worker_.core_->connected(link.id, worker_.world_.clock().now());
+    worker_.flush();
+  }
+  void received(ConnectionId id, Bytes bytes) override {
+    worker_.hear(link.id, id, [this, copy = std::vector<std::byte>(bytes.begin(), bytes.end())] { worker_.core_->received(link.id, copy, worker_.world_.clock().now()); });
+  }
+  void disconnected(ConnectionId id, const std::string&) override {
+    worker_.hear(link.id, id, [this] {
+      connection = 0;
+      worker_.core_->disconnected(link.id, worker_.world_.clock().now());
+      worker_.dial_shard(link.id);
+    });
+  }
+
+  const ShardLink link;
+  ConnectionId connection = 0;
+  Millis back_off = 0;
+
+ private:
+  SimWorker& worker_;
+};
+
+SimWorker::SimWorker(World& world, int host) : world_(world), host_(host) {}
+SimWorker::~SimWorker() = default;
 
 // ---- the process
 
@@ -15,7 +53,7 @@ void SimWorker::start() {
   options.hello.device_class = "cpu";
   options.hello.instance = world_.draw().bits();
   options.silence = world_.plan().silence;
-  core_ = std::make_unique<WorkerCore>(options);
+  core_ = std::make_unique<WorkerHub>(options);
   connection_ = 0;
   dialing_ = stopped_ = thread_busy_ = sending_ = seen_terms_ = careless_ = false;
   hung_ = false;
@@ -25,6 +63,7 @@ void SimWorker::start() {
   missed_.clear();
   stuck_.clear();
   residuals_ = {};
+  links_.clear();
   dial();
   tick();
 }
@@ -32,6 +71,7 @@ void SimWorker::start() {
 void SimWorker::kill() {
   if (!alive()) return;
   if (connection_ != 0) world_.network().kill(connection_, kClient);
+  links_.clear();
   core_.reset();
   connection_ = 0;
   stopped_ = false;
@@ -114,7 +154,7 @@ void SimWorker::connected(ConnectionId id) {
   if (leaving_since_) leaving_since_ = world_.clock().now();
   back_off_ = 100;
   more_seq_ = 0;
-  core_->connected(world_.clock().now());
+  core_->connected(kServerLink, world_.clock().now());
   flush();
 }
 
@@ -126,8 +166,47 @@ void SimWorker::received(ConnectionId id, Bytes bytes) {
     return;
   }
   if (id != connection_) return;
-  core_->received(bytes, world_.clock().now());
+  core_->received(kServerLink, bytes, world_.clock().now());
   flush();
+}
+
+// ---- shards
+
+SimWorker::LinkEnd* SimWorker::find_link(LinkId link) {
+  const auto found = std::ranges::find(links_, link, [](const auto& end) { return end->link.id; });
+  return found == links_.end() ? nullptr : found->get();
+}
+
+/// What happened on a link's connection, when the process is not stopped and both are still there.
+void SimWorker::hear(LinkId link, ConnectionId id, const std::function<void()>& what) {
+  if (stopped_) return missed_.push_back([this, link, id, what] { hear(link, id, what); });
+  LinkEnd* end = find_link(link);
+  if (!end || end->connection != id || !core_) return;
+  what();
+  flush();
+}
+
+void SimWorker::dial_shard(LinkId link) {
+  LinkEnd* end = find_link(link);
+  if (!end) return;
+  after(end->back_off / 2 + world_.draw().between(0, end->back_off), [this, link] {
+    LinkEnd* there = find_link(link);
+    if (!there || there->connection != 0) return;
+    there->back_off = std::min<Millis>(5000, std::max<Millis>(100, there->back_off * 2));
+    SimShard* shard = world_.find_shard(there->link.address);
+    if (!shard || !world_.network().reachable(host_)) return dial_shard(link);
+    world_.network().connect(*there, shard->workers_side(), host_);
+  });
+}
+
+void SimWorker::follow_links() {
+  const std::vector<ShardLink> wanted = core_->links();
+  std::erase_if(links_, [&](const auto& end) { return std::ranges::find(wanted, end->link.id, &ShardLink::id) == wanted.end(); });
+  for (const ShardLink& link : wanted)
+    if (!find_link(link.id)) {
+      links_.push_back(std::make_unique<LinkEnd>(*this, link));
+      dial_shard(link.id);
+    }
 }
 
 void SimWorker::disconnected(ConnectionId id, const std::string& why) {
@@ -139,36 +218,44 @@ void SimWorker::disconnected(ConnectionId id, const std::string& why) {
   world_.trace("host " + std::to_string(host_) + " is disconnected: " + why);
   connection_ = 0;
   sending_ = false;
-  core_->disconnected(world_.clock().now());
+  core_->disconnected(kServerLink, world_.clock().now());
   flush();
   if (alive()) dial();
 }
 
 void SimWorker::tick() {
   after(world_.plan().tick_ms, [this] {
-    core_->tick(world_.clock().now());
+    core_->tick(kServerLink, world_.clock().now());
+    for (const ShardLink& link : core_->links()) core_->tick(link.id, world_.clock().now());
     flush();
     if (alive()) tick();
   });
 }
 
 void SimWorker::flush() {
-  std::vector<Outgoing> frames = core_->take_frames();
-  const bool close = core_->take_close();
+  std::vector<Outgoing> frames = core_->take_frames(kServerLink);
+  const bool close = core_->take_close(kServerLink);
   for (const std::string& note : core_->take_notes()) world_.trace("host " + std::to_string(host_) + ": " + note);
-  if (connection_ != 0 && !frames.empty()) world_.network().send(connection_, kClient, spoil(std::move(frames)));
+  if (connection_ != 0 && !frames.empty()) world_.network().send(connection_, kClient, spoil(std::move(frames), more_seq_));
   if (connection_ != 0 && close) world_.network().close(connection_, kClient);
+  follow_links();
+  for (const auto& end : links_) {
+    std::vector<Outgoing> more = core_->take_frames(end->link.id);
+    const bool ends = core_->take_close(end->link.id);
+    if (end->connection != 0 && !more.empty()) world_.network().send(end->connection, kClient, spoil(std::move(more), 0));
+    if (end->connection != 0 && ends) world_.network().close(end->connection, kClient);
+  }
   thread();
 }
 
 /// What faults make of the core's frames. None of them does more than a broken machine or a careless program would.
-std::vector<Outgoing> SimWorker::spoil(std::vector<Outgoing> frames) {
+std::vector<Outgoing> SimWorker::spoil(std::vector<Outgoing> frames, uint64_t more) {
   const bool damages = world_.plan().has(Fault::damage) && world_.faulty();
-  if (more_seq_ == 0 && !damages) return frames;
+  if (more == 0 && !damages) return frames;
   for (Outgoing& frame : frames) {
     FrameHeader header = header_of(frame);
     std::vector<std::byte> payload(frame.payload.begin(), frame.payload.end());
-    header.seq += more_seq_;
+    header.seq += more;
     if (damages && header.type == FrameType::grad && header.piece > 0 && header.flags == 0 && world_.draw().chance(0.05)) {
       payload[world_.draw().bits() % payload.size()] ^= std::byte{4};
       world_.trace("host " + std::to_string(host_) + " damages its result for step " + std::to_string(header.step));
@@ -268,12 +355,13 @@ void SimWorker::finish(const Work& work, const Body& body) {
 }
 
 void SimWorker::send_unwanted(const Work& work, const std::vector<std::byte>& body) {
-  if (connection_ == 0 || !core_->online()) return;
+  constexpr uint64_t kLayout = uint64_t{1} << 40;
+  if (connection_ == 0 || !core_->online() || work.run_epoch >= kLayout) return;  // a result for shards has another form
   flush();
   if (!alive() || connection_ == 0) return;
   // The core numbers its frames itself: a heartbeat shows where it is, and goes nowhere.
   core_->ready(core_->terms()->model, core_->terms()->data, world_.clock().now());
-  const std::vector<Outgoing> probe = core_->take_frames();
+  const std::vector<Outgoing> probe = core_->take_frames(kServerLink);
   if (probe.size() != 1) return;
   FrameHeader header = header_of(probe[0]);
   header.run_epoch = work.run_epoch;

@@ -4,8 +4,9 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
-#include "dist/worker_core.h"
+#include "dist/worker_hub.h"
 #include "tests/dist_sim/network.h"
 #include "tests/dist_sim/toy.h"
 
@@ -13,10 +14,11 @@ namespace tern::dist::sim {
 
 class World;
 
-/// A process as tools/ps_worker.cpp: WorkerCore, a thread that computes, and connections that are made anew.
+/// A process as tools/ps_worker.cpp: WorkerHub, a thread that computes, and connections that are made anew.
 class SimWorker : public Endpoint {
  public:
-  SimWorker(World& world, int host) : world_(world), host_(host) {}
+  SimWorker(World& world, int host);
+  ~SimWorker() override;
 
   void start();
   void kill();
@@ -46,9 +48,15 @@ class SimWorker : public Endpoint {
   void disconnected(ConnectionId id, const std::string& why) override;
 
  private:
+  class LinkEnd;
+
   void after(Millis delay, std::function<void()> what);  // unless the process is another by then
   void on_thread(Millis delay, std::function<void()> what);  // likewise, and only while the thread does not hang
   void dial();
+  void dial_shard(LinkId link);
+  void follow_links();
+  LinkEnd* find_link(LinkId link);
+  void hear(LinkId link, ConnectionId id, const std::function<void()>& what);
   void tick();
   void flush();
   void thread();
@@ -59,12 +67,13 @@ class SimWorker : public Endpoint {
   Body result_of(const Work& work);
   void finish(const Work& work, const Body& body);
   void send_unwanted(const Work& work, const std::vector<std::byte>& body);
-  std::vector<Outgoing> spoil(std::vector<Outgoing> frames);
+  std::vector<Outgoing> spoil(std::vector<Outgoing> frames, uint64_t more);
   void exit(const std::string& why);
 
   World& world_;
   const int host_;
-  std::unique_ptr<WorkerCore> core_;
+  std::unique_ptr<WorkerHub> core_;
+  std::vector<std::unique_ptr<LinkEnd>> links_;
   uint64_t process_ = 0;
   ConnectionId connection_ = 0;
   bool dialing_ = false, stopped_ = false, careless_ = false, hung_ = false, thread_busy_ = false, sending_ = false, seen_terms_ = false;

@@ -38,6 +38,7 @@ Task Toy::task(int64_t number) const {
   task.whole_slots = exact() ? 0 : 1;
   task.whole = top_k > 0 && whole(number);
   task.result_bytes = [*this, number](LaneRange range) { return body_bytes(number, range); };
+  task.gradient_bytes = sizeof(float) * static_cast<uint64_t>(parameters);
   task.well_formed = [*this, number](Bytes body) { return well_formed(number, body); };
   return task;
 }
@@ -73,9 +74,8 @@ Body Toy::body(int64_t task, LaneRange range, const Floats& values) const {
     pointers.push_back(lanes_sums[static_cast<size_t>(i)].data());
   }
   const float* sum = sum_nodes(range.count, leaves, pointers, parameters);
-  Floats all(sum, sum + parameters);
-  all.insert(all.end(), report.begin(), report.end());
-  return bytes_of(all);
+  report.insert(report.end(), sum, sum + parameters);
+  return bytes_of(report);
 }
 
 bool Toy::whole(int64_t task) const {
@@ -92,7 +92,7 @@ Body Toy::sparse_body(const LaneStep& at, const Floats& values, Residuals& resid
     const auto entries = residuals.send_largest(at, all, static_cast<size_t>(top_k));
     sent = floats_of(std::as_bytes(std::span(entries)));
   }
-  sent.push_back(all[0]);
+  sent.insert(sent.begin(), all[0]);
   return bytes_of(sent);
 }
 
@@ -104,7 +104,7 @@ uint64_t Toy::body_bytes(int64_t task, LaneRange range) const {
 bool Toy::well_formed(int64_t task, Bytes body) const {
   if (top_k == 0 || whole(task)) return true;
   std::vector<SparseEntry> entries(static_cast<size_t>(top_k));
-  std::memcpy(entries.data(), body.data(), entries.size() * sizeof(SparseEntry));
+  std::memcpy(entries.data(), body.last(entries.size() * sizeof(SparseEntry)).data(), entries.size() * sizeof(SparseEntry));
   const bool grow = std::ranges::adjacent_find(entries, std::greater_equal<>(), &SparseEntry::index) == entries.end();
   return grow && entries.back().index < static_cast<uint32_t>(parameters);
 }
@@ -112,12 +112,13 @@ bool Toy::well_formed(int64_t task, Bytes body) const {
 Floats Toy::read(int64_t task, Bytes body) const {
   Floats all(static_cast<size_t>(parameters));
   if (top_k == 0 || whole(task)) {
-    std::memcpy(all.data(), body.data(), all.size() * sizeof(float));
+    std::memcpy(all.data(), body.last(all.size() * sizeof(float)).data(), all.size() * sizeof(float));
     return all;
   }
+  const Bytes entries = body.last(static_cast<size_t>(top_k) * sizeof(SparseEntry));
   for (int i = 0; i < top_k; ++i) {
     SparseEntry entry;
-    std::memcpy(&entry, body.data() + static_cast<size_t>(i) * sizeof entry, sizeof entry);
+    std::memcpy(&entry, entries.data() + static_cast<size_t>(i) * sizeof entry, sizeof entry);
     all[entry.index] = entry.value;
   }
   return all;

@@ -35,7 +35,7 @@ struct Toy {
   Task task(int64_t number) const;
   /// Gradient of one lane in one step.
   Floats gradient(int64_t task, uint32_t step, int lane, const Floats& parameters) const;
-  /// What a worker sends for a node: the node's sum, and a number for each lane.
+  /// What a worker sends for a node: a number for each lane, and the node's sum.
   Body body(int64_t task, LaneRange range, const Floats& parameters) const;
   /// The same of a single lane with Wire::topk.
   Body sparse_body(const LaneStep& at, const Floats& parameters, Residuals& residuals) const;

@@ -5,6 +5,7 @@
 
 #include "tests/dist_sim/rogue.h"
 #include "tests/dist_sim/simulated_server.h"
+#include "tests/dist_sim/simulated_shard.h"
 #include "tests/dist_sim/simulated_worker.h"
 
 namespace tern::dist::sim {
@@ -12,7 +13,7 @@ namespace {
 
 constexpr size_t kMostUnderWay = 4 << 20;    // bytes that nobody took from one connection
 constexpr uint64_t kMostEvents = 4'000'000;  // more is a loop that runs without rest
-constexpr int kRogueHosts = 1000;
+constexpr int kRogueHosts = 1000, kShardHosts = 500;
 
 }  // namespace
 
@@ -20,6 +21,7 @@ World::World(const Plan& plan)
     : plan_(plan), tracing_(std::getenv("TERN_SIM_TRACE") != nullptr), draw_(plan.seed + 1), network_(clock_, draw_, plan.network) {
   trace(describe(plan));
   server_ = std::make_unique<SimServer>(*this);
+  for (int k = 0; k < plan.shards; ++k) shards_.push_back(std::make_unique<SimShard>(*this, kShardHosts + k));
   for (int host = 0; host < plan.workers; ++host) workers_.push_back(std::make_unique<SimWorker>(*this, host));
 }
 
@@ -33,10 +35,24 @@ void World::fail(const std::string& text) {
   if (failure_.empty()) failure_ = text;
 }
 
+SimShard* World::find_shard(const std::string& address) {
+  for (const auto& shard : shards_)
+    if (shard->alive() && shard->address() == address) return shard.get();
+  return nullptr;
+}
+
 SimWorker* World::find_worker(uint32_t id) {
   for (const auto& worker : workers_)
     if (worker->alive() && worker->id() == id) return worker.get();
   return nullptr;
+}
+
+/// Whoever keeps the rules is not told that it breaks them.
+void World::check_refusal(const ServerEvent& event) {
+  if (plan_.has(Fault::flip) || plan_.has(Fault::damage) || plan_.has(Fault::careless_worker)) return;
+  if (event.text.find("(worker on host ") == std::string::npos && event.text.find("(shard:") == std::string::npos) return;  // a rogue
+  for (const Refusal why : {Refusal::malformed, Refusal::oversized, Refusal::illegal_type, Refusal::bad_checksum, Refusal::conflict})
+    if (event.text.find(": " + std::string(name_of(why)) + ": ") != std::string::npos) return fail("a worker that did nothing wrong is refused: " + event.text);
 }
 
 // ---- the run
@@ -46,6 +62,10 @@ std::string World::run() {
   for (const auto& worker : workers_)
     clock_.after(draw_.chance(0.7) ? draw_.between(0, 50) : draw_.between(0, 5000), [&] {
       if (!worker->alive()) worker->start();
+    });
+  for (const auto& shard : shards_)
+    clock_.after(draw_.chance(0.7) ? draw_.between(0, 50) : draw_.between(0, 5000), [&] {
+      if (!shard->alive() && !server_->finished()) shard->start();
     });
   watch();
   next_fault();
@@ -73,6 +93,8 @@ bool World::ended() const {
   if (!server_->finished() || faulty()) return false;
   for (const auto& worker : workers_)
     if (worker->connection() != 0 || (worker->alive() && !worker->hung())) return false;
+  for (const auto& shard : shards_)
+    if (shard->alive()) return false;
   return server_->core()->connections() == 0;
 }
 
@@ -99,6 +121,8 @@ void World::watch() {
         return fail("the worker on host " + std::to_string(worker->host()) + " wants to leave and is not let go");
     for (const auto& worker : workers_)
       if (!worker->alive() && !server_->finished() && draw_.chance(faulty() ? 0.1 : 1)) worker->start();
+    for (const auto& shard : shards_)
+      if (!shard->alive() && !server_->finished() && draw_.chance(faulty() ? 0.1 : 1)) shard->start();
     watch();
   });
 }
@@ -110,6 +134,10 @@ void World::end_faults() {
   server_->set_full_disk(false);
   for (const auto& rogue : rogues_)
     if (rogue->connection() != 0) network_.kill(rogue->connection(), kClient);
+  for (const auto& shard : shards_) {
+    network_.heal(shard->host());
+    if (!shard->alive() && !server_->finished()) shard->start();
+  }
   int healthy = 0;
   for (const auto& worker : workers_) {
     network_.heal(worker->host());
@@ -134,6 +162,8 @@ void World::add_to(Totals& totals) const {
   totals.duplicates += counters.duplicates;
   totals.nacked += counters.nacked;
   totals.dropped += counters.dropped;
+  totals.layouts += server_->layouts();
+  for (const auto& shard : shards_) totals.sharded += shard->steps();
   for (const uint64_t count : counters.refused) totals.refused += count;
   totals.time += clock_.now();
 }
@@ -180,6 +210,9 @@ void World::strike(Fault fault) {
       server_->set_full_disk(true);
       return clock_.after(time, [this] { server_->set_full_disk(false); });
     case Fault::damage: return;  // in SimWorker::spoil
+    case Fault::kill_shard:
+    case Fault::cut_shard:
+    case Fault::leave_shard: return strike_shard(fault);
     default: return strike_worker(fault);
   }
   network_.set_plan(damaged);
@@ -199,6 +232,17 @@ void World::strike_connection(Fault fault) {
       worker->disconnected(id, "vanished");
       return;
     }
+}
+
+void World::strike_shard(Fault fault) {
+  if (shards_.empty()) return;
+  SimShard& shard = *draw_.pick(shards_);
+  if (!shard.alive()) return shard.start();
+  trace(shard.address() + (fault == Fault::kill_shard ? " is killed" : fault == Fault::cut_shard ? " is cut off" : " leaves"));
+  if (fault == Fault::kill_shard) return shard.kill();
+  if (fault == Fault::leave_shard) return shard.leave();
+  network_.block(shard.host(), draw_.chance(0.5) ? kClient : kServer);
+  clock_.after(draw_.magnitude(100, 3 * plan_.silence), [this, host = shard.host()] { network_.heal(host); });
 }
 
 void World::strike_worker(Fault fault) {

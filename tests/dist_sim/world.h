@@ -11,6 +11,7 @@
 namespace tern::dist::sim {
 
 class SimServer;
+class SimShard;
 class SimWorker;
 class Rogue;
 
@@ -31,8 +32,11 @@ enum class Fault {
   damage,          ///< a result's bytes are not those of its digest
   careless_worker, ///< sends results that nobody wants any more
   full_disk,
+  kill_shard,      ///< and start it again, elsewhere
+  cut_shard,       ///< from the server
+  leave_shard,     ///< SIGTERM
 };
-inline constexpr int kFaults = 15;
+inline constexpr int kFaults = 18;
 
 /// What a seed draws.
 struct Plan {
@@ -40,6 +44,7 @@ struct Plan {
   Toy toy;
   NetworkPlan network;
   int workers = 1, wait_for = 1;
+  int shards = 0, wait_for_shards = 0;
   int64_t staleness = 0, checkpoint_every = 1;
   Millis lane_ms = 5, update_ms = 1, write_ms = 5, tick_ms = 50;
   Millis heartbeat = 1000, lease = 3000, silence = 10000, handshake = 5000;
@@ -54,7 +59,7 @@ std::string describe(const Plan& plan);
 
 /// Of many runs.
 struct Totals {
-  uint64_t seeds = 0, steps = 0, faults = 0, incarnations = 0, lapsed = 0, speculated = 0, reassigned = 0, duplicates = 0, nacked = 0, dropped = 0, refused = 0;
+  uint64_t seeds = 0, steps = 0, faults = 0, incarnations = 0, lapsed = 0, speculated = 0, reassigned = 0, duplicates = 0, nacked = 0, dropped = 0, refused = 0, layouts = 0, sharded = 0;
   Millis time = 0;
 };
 
@@ -73,11 +78,14 @@ class World {
   Network& network() { return network_; }
   SimServer& server() { return *server_; }
   std::vector<std::unique_ptr<SimWorker>>& workers() { return workers_; }
+  /// The shard that listens at that address; null: none.
+  SimShard* find_shard(const std::string& address);
   bool faulty() const { return clock_.now() < plan_.faults_end; }
   bool tracing() const { return tracing_; }
   void trace(const std::string& text) const;
   void fail(const std::string& text);
   /// A rogue sent a result of its own making for a step that was taken: an alarm is due.
+  void check_refusal(const ServerEvent& event);
   void expect_alarm() { ++alarms_expected_; }
   /// The SimWorker that the server knows by that id; null: a rogue.
   SimWorker* find_worker(uint32_t id);
@@ -86,6 +94,7 @@ class World {
   void next_fault();
   void strike(Fault fault);
   void strike_worker(Fault fault);
+  void strike_shard(Fault fault);
   void strike_connection(Fault fault);
   void end_faults();
   void watch();
@@ -99,6 +108,7 @@ class World {
   Clock clock_;
   Network network_;
   std::unique_ptr<SimServer> server_;
+  std::vector<std::unique_ptr<SimShard>> shards_;
   std::vector<std::unique_ptr<SimWorker>> workers_;
   std::vector<std::unique_ptr<Rogue>> rogues_;
   uint64_t alarms_expected_ = 0, struck_ = 0;
