@@ -117,6 +117,16 @@ int Server::ready_workers() const {
   return core_.ready_workers();
 }
 
+int Server::ready_shards() const {
+  const std::lock_guard lock(mutex_);
+  return core_.ready_shards();
+}
+
+std::vector<WorkerStatus> Server::shards() const {
+  const std::lock_guard lock(mutex_);
+  return core_.shards(steady_now());
+}
+
 std::vector<WorkerStatus> Server::workers() const {
   const std::lock_guard lock(mutex_);
   return core_.workers(steady_now());

@@ -31,7 +31,9 @@ class Server final : public ConnectionHandler {
   void stop(Drain::Reason reason);
 
   int ready_workers() const;
+  int ready_shards() const;
   std::vector<WorkerStatus> workers() const;
+  std::vector<WorkerStatus> shards() const;
   ServerCounters counters() const;
   const TransportCounters& transport_counters() const { return transport_->counters(); }
   uint16_t port() const { return transport_->port(); }

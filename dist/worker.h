@@ -6,20 +6,21 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "dist/transport.h"
-#include "dist/worker_core.h"
+#include "dist/worker_hub.h"
 
 namespace tern::dist {
 
-/// WorkerCore on a real network: a thread of its own keeps the connection while the computing thread asks for work.
+/// WorkerHub on a real network: threads of their own keep the connections while the computing thread asks for work.
 /// Every function may be called from any thread.
-class Worker final : public ConnectionHandler {
+class Worker final {
  public:
-  /// Begins to connect. `note` is told what people should know, on the network thread.
+  /// Begins to connect. `note` is told what people should know, on a network thread.
   Worker(WorkerOptions options, const Address& server, const Security& security, const TransportLimits& limits,
          std::function<void(const std::string&)> note);
-  ~Worker() override;
+  ~Worker();
 
   /// What to do next. Exactly one of its members says something.
   struct Next {
@@ -43,25 +44,28 @@ class Worker final : public ConnectionHandler {
   void leave();
   /// Ends the connection after what is queued is sent. Called once.
   void stop();
-  const TransportCounters& transport_counters() const { return transport_->counters(); }
 
  private:
-  void connected(ConnectionId id, const std::string& peer) override;
-  void received(ConnectionId id, Bytes bytes) override;
-  void disconnected(ConnectionId id, const std::string& why) override;
-  void tick() override;
-  void flush();
-  void flush_soon();
+  class Line;
 
+  void act(LinkId link, const std::function<void()>& event);
+  void pump();
+  void follow_links();
+  void dial_shard(const ShardLink& link);
+  void tell_notes();
+
+  const Security security_;
+  const TransportLimits limits_;
+  const uint64_t instance_;
   mutable std::mutex mutex_;
   std::condition_variable news_;
-  WorkerCore core_;
-  ConnectionId connection_ = 0;
+  WorkerHub hub_;
   std::optional<Welcome> seen_terms_;
   Millis online_at_;
-  std::string last_failure_;
+  std::vector<std::string> own_notes_;
   std::function<void(const std::string&)> note_;
-  std::unique_ptr<Transport> transport_;  // last: its thread uses the others
+  std::vector<std::unique_ptr<Line>> shards_;
+  std::unique_ptr<Line> server_;  // last: its thread uses the others
 };
 
 }  // namespace tern::dist

@@ -37,6 +37,13 @@ class Cast {
     Args args{"/bin/sh", "-c", limit, "sh", "tiny.json", "--out", out, "--listen", "127.0.0.1:" + port_, "--progress", "lines"};
     return serve_as(args, more);
   }
+  /// A shard of it.
+  std::unique_ptr<Process> shard(const Args& more = {}) const {
+    Args args{"ps_server", "--shard-of", "127.0.0.1:" + port_, "--listen", "127.0.0.1:0", "--progress", "lines"};
+    args.insert(args.end(), security_.begin(), security_.end());
+    args.insert(args.end(), more.begin(), more.end());
+    return std::make_unique<Process>(args, bench.path());
+  }
   std::unique_ptr<Process> work(const Args& more = {}) const { return work_as(security_, more); }
   std::unique_ptr<Process> work_as(const Args& security, const Args& more = {}) const {
     Args args{"ps_worker", "--server", "127.0.0.1:" + port_, "--threads", "1", "--progress", "lines"};
@@ -187,6 +194,95 @@ TEST_CASE("ps: one worker is killed, one leaves, one joins late", "[programs]") 
   CHECK(cast.check_ledger("run", 40 * kStepsAnEpoch) == 1);
 }
 
+TEST_CASE("ps: shards add up the gradients, and the bytes stay those of trainer alone", "[programs]") {
+  for (const Args& security : {Args{"--token-file", "token"}, Args{"--insecure"}}) {
+    Cast cast(security);
+    const std::string digest = cast.alone(2);
+    for (const auto& [shards, workers] : {std::pair{1, 1}, {2, 2}, {3, 3}}) {
+      INFO(shards << " shards, " << workers << " workers, " << security[0]);
+      const std::string out = "sharded" + std::to_string(shards);
+      Process& server = cast.serve(out, {"--workers", std::to_string(workers), "--shards", std::to_string(shards)});
+      std::vector<std::unique_ptr<Process>> others;
+      for (int i = 0; i < shards; ++i) others.push_back(cast.shard());
+      for (int i = 0; i < workers; ++i) others.push_back(cast.work());
+      check_end(server, 0, "sharded: gradients go to " + std::to_string(shards) + " shard");
+      for (const auto& other : others) check_end(*other, 0, "the training is complete; ");
+      for (int i = 0; i < shards; ++i) CHECK_THAT(others[static_cast<size_t>(i)]->err(), HasText("; " + std::to_string(2 * kStepsAnEpoch) + " steps added up"));
+      CHECK(cast.bench.last_digest(out) == digest);
+      CHECK(cast.check_ledger(out, 2 * kStepsAnEpoch) == 1);
+    }
+  }
+}
+
+TEST_CASE("ps: a shard is killed, one leaves, the server goes on alone; later one joins, and the server is killed", "[programs]") {
+  Cast cast;
+  const std::string digest = cast.alone(60);
+  const Args more{"--workers", "2", "--shards", "2", "--epochs", "60", "--resume", "auto"};
+  Process& server = cast.serve("run", more);
+  const auto killed = cast.shard(), leaves = cast.shard();
+  const auto one = cast.work(), two = cast.work();
+  const auto steps = [&] { return lines_of(read_file(cast.bench / "run/ledger.jsonl")).size(); };
+  cast.until_steps(server, "run", 5);
+  killed->send(SIGKILL);
+  cast.until_it_says(server, "sharded: gradients go to 1 shard\n");
+  cast.until_steps(server, "run", steps() + 3);
+  leaves->send(SIGTERM);
+  check_end(*leaves, 143, "left; ");
+  cast.until_it_says(server, "sharded: gradients come to the server");
+  cast.until_steps(server, "run", steps() + 3);
+  const auto late = cast.shard({"--name", "late"});
+  cast.until_it_says(server, "(late): is ready");
+  cast.until_steps(server, "run", steps() + 3);
+  CHECK(server.running());
+  server.send(SIGKILL);
+  server.wait();
+  Process& second = cast.serve("run", more);
+  check_end(second, 0, "resumed from ");
+  CHECK_THAT(second.err(), HasText("sharded: gradients go to 1 shard\n"));
+  for (const auto& other : {late.get(), one.get(), two.get()}) check_end(*other, 0, "the training is complete; ");
+  CHECK(cast.bench.last_digest("run") == digest);
+  CHECK(cast.check_ledger("run", 60 * kStepsAnEpoch) == 2);
+}
+
+TEST_CASE("ps: half-precision gradients and mode epoch have the same bytes with shards as without", "[programs]") {
+  Cast cast;
+  for (const Args& more : {Args{"--wire", "f16"}, Args{"--mode", "epoch"}}) {
+    INFO(more[1]);
+    std::string digest;
+    for (const int shards : {0, 2}) {
+      Args args{"--workers", "4", "--epochs", "2"};  // slots are single lanes
+      args.insert(args.end(), more.begin(), more.end());
+      if (shards > 0) args.insert(args.end(), {"--shards", std::to_string(shards)});
+      const std::string out = more[1] + std::to_string(shards);
+      Process& server = cast.serve(out, args);
+      std::vector<std::unique_ptr<Process>> others;
+      for (int i = 0; i < shards; ++i) others.push_back(cast.shard());
+      for (int i = 0; i < 4; ++i) others.push_back(cast.work());
+      check_end(server, 0, "epoch   2/2");
+      for (const auto& other : others) check_end(*other, 0, "the training is complete; ");
+      if (digest.empty()) digest = cast.bench.last_digest(out);
+      CHECK(cast.bench.last_digest(out) == digest);
+    }
+  }
+}
+
+TEST_CASE("ps: who comes to the wrong place is told", "[programs]") {
+  Cast cast;
+  Process& plain = cast.serve("plain");
+  const auto unwanted = cast.shard();
+  check_end(*unwanted, 2, "the server was not told to take shards (--shards)");
+  CHECK(plain.running());
+  cast.serve("run", {"--shards", "2", "--epochs", "40"});
+  const auto stranger = cast.shard({"--reconnect", "1s"}), other = cast.shard();
+  const auto worker = cast.work();
+  cast.until_it_says(*stranger, ": is ready");
+  const std::string text = stranger->err(), before = "listening on ";
+  const std::string address = text.substr(text.find(before) + before.size(), text.find(" for workers") - text.find(before) - before.size());
+  const Outcome lost = cast.bench.run({"ps_worker", "--server", address, "--token-file", "token", "--progress", "none"});
+  CHECK(lost.code == 2);
+  CHECK_THAT(lost.err, HasText("this is a shard: workers come to the server that it belongs to"));
+}
+
 TEST_CASE("ps: a worker that stops for longer than its lease loses its lanes, and is taken back", "[programs]") {
   Cast cast;
   const std::string digest = cast.alone(20);
@@ -301,6 +397,14 @@ TEST_CASE("ps: what people get wrong on the command line", "[programs]") {
                {listening({"--token-file", "token", "--wire", "topk:0.1x"}), 2, "topk:0.1x"},
                {listening({"--token-file", "token", "--wire", "topk:0.1", "--mode", "asp"}), 2, "--wire topk is for --mode bsp"},
                {listening({"--token-file", "token", "--workers", "0"}), 2, "--workers"},
+               {listening({"--token-file", "token", "--shards", "0"}), 2, "--shards"},
+               {listening({"--token-file", "token", "--shards", "2", "--mode", "asp"}), 2, "--shards is for --mode bsp and epoch"},
+               {listening({"--token-file", "token", "--shards", "2", "--wire", "topk:0.1"}), 2, "--shards is for --wire f32 and f16"},
+               {listening({"--token-file", "token", "--advertise", "a:1"}), 2, "--advertise: is a shard's"},
+               {listening({"--token-file", "token", "--shard-of", "127.0.0.1:1"}), 2, "a shard is told by the server what is trained"},
+               {{"ps_server", "--shard-of", ":1", "--listen", "127.0.0.1:0", "--token-file", "token"}, 2, "--shard-of: got \":1\", wanted HOST:PORT"},
+               {{"ps_server", "--shard-of", "127.0.0.1:1", "--listen", "127.0.0.1:0", "--token-file", "token", "--mode", "epoch"}, 2, "--mode: a shard is told by the server"},
+               {{"ps_server", "--shard-of", "127.0.0.1:1", "--listen", "127.0.0.1:0", "--token-file", "token", "--reconnect", "1s", "--progress", "none"}, 7, "no server at 127.0.0.1:1 for 1 s"},
                {{"ps_worker", "--token-file", "token"}, 2, "--server"},
                {{"ps_worker", "--server", ":7070", "--token-file", "token"}, 2, "wanted HOST:PORT"},
                {{"ps_worker", "--server", "127.0.0.1:7070"}, 2, "no protection chosen"},

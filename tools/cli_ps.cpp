@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "core/version.h"
@@ -63,10 +64,33 @@ void parse_wire(const std::string& text, PsOptions& options) {
     throw ConfigError("--wire topk is for --mode bsp: in " + std::string(dist::name_of(options.mode)) + " lanes do not follow step after step");
 }
 
+/// What a shard takes its word for from the server.
+constexpr const char* kShardOptions[] = {"--shard-of", "--listen", "--advertise", "--name", "--reconnect", "--progress", "--token-file", "--tls-cert", "--tls-key", "--tls-ca", "--insecure"};
+
+bool is_shards(const std::string& option) {
+  return std::ranges::find(kShardOptions, option, [](const char* name) { return std::string(name); }) != std::end(kShardOptions);
+}
+
 std::string host_and_process() {
   char host[64] = "worker";
   gethostname(host, sizeof host - 1);
   return std::string(host) + "-" + std::to_string(getpid());
+}
+
+/// The name that people see; default: HOST-PROCESS.
+std::string name_or_default(const std::string& name) {
+  if (name.size() > 64) throw ConfigError("--name: wanted at most 64 bytes");
+  return name.empty() ? host_and_process() : name;
+}
+
+std::chrono::milliseconds reconnect_time(const std::string& text) {
+  return std::chrono::milliseconds(static_cast<int64_t>(1000 * parse_duration(text, "--reconnect")));
+}
+
+dist::Address parse_server_address(const std::string& text, const std::string& option) {
+  dist::Address address = dist::parse_address(text, option);
+  if (address.host.empty()) throw ConfigError(option + ": got \"" + text + "\", wanted HOST:PORT");
+  return address;
 }
 
 }  // namespace
@@ -75,14 +99,21 @@ ServerCommand parse_server(std::span<const char* const> argv) {
   ServerArgs args;
   Recipe recipe;
   SecurityText security;
-  std::string listen, metrics, mode = "bsp", wire = "f32", resume, max_time;
-  CLI::App app{"Trains a network on workers: the server, which holds the parameters", "ps_server"};
+  std::string listen, metrics, mode = "bsp", wire = "f32", resume, max_time, shard_of, name, reconnect = "60s";
+  ShardArgs shard;
+  CLI::App app{"Trains a network on workers: the server, which holds the parameters; or a shard of it", "ps_server"};
   app.set_version_flag("--version", std::string(version()));
   add_recipe(app, recipe, args.train);
-  app.get_option("CONFIG")->required();
+  const bool shards = std::ranges::any_of(argv, [](std::string_view arg) { return arg.starts_with("--shard-of"); });
+  app.get_option("CONFIG")->required(!shards);
   app.add_option("--listen", listen, "Where workers come to, HOST:PORT; port 0: any that is free")->required()->type_name("HOST:PORT");
   security.add(app);
   app.add_option("--workers", args.ps.workers, "Starts when so many are ready, and goes on with fewer")->check(CLI::Range(1, 1024))->capture_default_str();
+  app.add_option("--shards", args.ps.shards, "Takes shards, which add up parts of the gradients; starts when so many are ready, and goes on with fewer")->check(CLI::Range(1, 256));
+  app.add_option("--shard-of", shard_of, "Be a shard of the server there, which says what is trained: without CONFIG")->type_name("HOST:PORT");
+  app.add_option("--advertise", shard.advertise, "A shard's address for workers; default: as in --listen, or whence it comes")->type_name("HOST:PORT");
+  app.add_option("--name", name, "A shard's name, for people; default: HOST-PROCESS")->type_name("S");
+  app.add_option("--reconnect", reconnect, "How long a shard tries where the server is gone")->type_name("TIME")->capture_default_str();
   app.add_option("--mode", mode, "bsp: exact; asp, ssp:K: each result as it comes; epoch: one update an epoch")->type_name("bsp|asp|ssp:K|epoch")->capture_default_str();
   app.add_option("--wire", wire, "How gradients travel; topk: of each lane the largest ones")->type_name("f32|f16|topk:FRACTION")->capture_default_str();
   app.add_option("--metrics", metrics, "Serve Prometheus text at /metrics and a page of the workers at /")->type_name("HOST:PORT");
@@ -94,16 +125,34 @@ ServerCommand parse_server(std::span<const char* const> argv) {
       "Examples:\n"
       "  trainer keygen token && ps_server tools/configs/cifar-cnn.json --listen 0.0.0.0:7070 --token-file token --workers 2\n"
       "  ps_server tools/configs/cifar-cnn.json --listen :7070 --token-file token --out runs/a --resume auto\n"
+      "  ps_server --shard-of gpu1:7070 --listen :7071 --token-file token\n"
       "Exit codes: as trainer's.");
   if (std::optional<CliText> text = parse(app, fill_in_values(argv))) return *text;
-  refuse_both(app, "--resume", "--init-from");
   apply_recipe(recipe, args.train);
+  if (shards) {
+    for (const CLI::Option* option : app.get_options())
+      if (option->count() > 0 && !is_shards(option->get_name())) throw ConfigError(option->get_name() + ": a shard is told by the server what is trained");
+    shard.server = parse_server_address(shard_of, "--shard-of");
+    shard.listen = dist::parse_address(listen, "--listen");
+    if (!shard.advertise.empty()) parse_server_address(shard.advertise, "--advertise");
+    shard.name = name_or_default(name);
+    shard.reconnect = reconnect_time(reconnect);
+    shard.progress = args.train.progress;
+    shard.security = security.result();
+    return shard;
+  }
+  for (const char* option : {"--advertise", "--name", "--reconnect"})
+    if (app.count(option) > 0) throw ConfigError(std::string(option) + ": is a shard's (--shard-of)");
+  refuse_both(app, "--resume", "--init-from");
   apply_epochs(recipe.epochs, args.train);
   if (!args.train.epochs.empty()) throw ConfigError("--epochs: ps_server takes one number");
   if (app.count("--resume") > 0) args.train.resume = resume;
   if (!max_time.empty()) args.train.max_seconds = parse_duration(max_time, "--max-time");
   parse_mode(mode, args.ps);
   parse_wire(wire, args.ps);
+  if (args.ps.shards > 0 && !dist::is_exact(args.ps.mode))
+    throw ConfigError("--shards is for --mode bsp and epoch: in " + std::string(dist::name_of(args.ps.mode)) + " parts of a gradient would be of several workers, who differ");
+  if (args.ps.shards > 0 && args.ps.wire == dist::Wire::topk) throw ConfigError("--shards is for --wire f32 and f16: with topk a worker's gradient is small");
   args.ps.listen = dist::parse_address(listen, "--listen");
   if (!metrics.empty()) args.metrics = dist::parse_address(metrics, "--metrics");
   args.ps.security = security.result();
@@ -133,13 +182,11 @@ WorkerCommand parse_worker(std::span<const char* const> argv) {
       "  ps_worker --server gpu1:7070 --token-file token --data data\n"
       "Exit codes: 0 training ended, 1 failure, 2 usage or config, 3 data, 4 device, 7 the server is gone, 130/143 left.");
   if (std::optional<CliText> text = parse(app, {argv.begin() + 1, argv.end()})) return *text;
-  args.server = dist::parse_address(server, "--server");
-  if (args.server.host.empty()) throw ConfigError("--server: got \"" + server + "\", wanted HOST:PORT");
-  if (args.name.empty()) args.name = host_and_process();
-  if (args.name.size() > 64) throw ConfigError("--name: wanted at most 64 bytes");
+  args.server = parse_server_address(server, "--server");
+  args.name = name_or_default(args.name);
   parse_device(args.device);
   args.progress = progress_style(progress);
-  args.reconnect = std::chrono::milliseconds(static_cast<int64_t>(1000 * parse_duration(reconnect, "--reconnect")));
+  args.reconnect = reconnect_time(reconnect);
   args.fold = !no_fold;
   args.plan = !no_plan;
   args.overlap = !no_overlap;

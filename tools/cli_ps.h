@@ -19,7 +19,17 @@ struct ServerArgs {
   PsOptions ps;
   std::optional<dist::Address> metrics;  ///< --metrics
 };
-using ServerCommand = std::variant<ServerArgs, CliText>;
+
+/// `ps_server --shard-of HOST:PORT --listen HOST:PORT ...`
+struct ShardArgs {
+  dist::Address server, listen;
+  dist::Security security;
+  std::string name;                     ///< default: HOST-PID
+  std::string advertise;                ///< HOST:PORT that workers are told, or ""
+  std::chrono::milliseconds reconnect{60000};
+  ProgressStyle progress = ProgressStyle::automatic;
+};
+using ServerCommand = std::variant<ServerArgs, ShardArgs, CliText>;
 
 /// `ps_worker --server HOST:PORT ...`
 struct WorkerArgs {

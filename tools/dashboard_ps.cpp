@@ -26,7 +26,7 @@ const text = (id, value) => { document.getElementById(id).textContent = value; }
 async function show() {
   try {
     const s = await (await fetch('status.json')).json(), now = performance.now() / 1000;
-    text('run', `mode ${s.mode}, incarnation ${s.run_epoch}, ${s.workers.length} workers`);
+    text('run', `mode ${s.mode}, incarnation ${s.run_epoch}, ${s.workers.length} workers` + (s.shards ? `, ${s.shards} shards` : ''));
     document.getElementById('bar').value = s.steps ? s.step / s.steps : 0;
     text('step', `step ${s.step} of ${s.steps}`);
     const rate = (w, key) => { const b = before && before.workers[w.id]; return b ? ((w[key] - b[key]) / (now - before.at) / 1e6).toFixed(2) : ''; };
@@ -71,7 +71,7 @@ std::string status_json(const PsStatus& status) {
   for (size_t i = 1; i < status.counters.refused.size(); ++i) refused[std::string(dist::name_of(static_cast<dist::Refusal>(i)))] = status.counters.refused[i];
   refused["handshake"] = status.handshakes_failed;
   return ordered_json{{"mode", dist::name_of(status.mode)}, {"run_epoch", status.run_epoch}, {"step", status.step}, {"steps", status.steps},
-                      {"workers", workers}, {"refused", refused}}.dump();
+                      {"workers", workers}, {"shards", status.shards.size()}, {"refused", refused}}.dump();
 }
 
 }  // namespace
@@ -95,6 +95,7 @@ std::string prometheus_text(const PsStatus& status) {
   single("step", "gauge", "Steps taken, of the whole run.", status.step);
   single("steps", "gauge", "Steps that the run has in all.", status.steps);
   single("workers", "gauge", "Workers that are connected.", status.workers.size());
+  single("shards", "gauge", "Shards that are connected.", status.shards.size());
   single("results_total", "counter", "Results accepted.", c.results);
   single("duplicates_total", "counter", "Results or frames that came twice.", c.duplicates);
   single("nacked_total", "counter", "Results that nobody wanted any more.", c.nacked);

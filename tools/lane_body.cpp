@@ -125,6 +125,21 @@ bool well_formed(const BodyLayout& layout, dist::Bytes body) {
   return true;
 }
 
+std::vector<NodeReport> decode_reports(const BodyLayout& layout, dist::Bytes body, dist::LaneRange range, int64_t steps, int64_t pictures) {
+  const uint64_t wanted = layout.bytes(range, steps, pictures) - layout.gradient_bytes();
+  if (body.size() != wanted) throw DataError("a result of " + std::to_string(body.size()) + " bytes without its gradient, wanted " + std::to_string(wanted));
+  std::vector<NodeReport> reports;
+  size_t at = 0;
+  for_reports(layout, range, steps, pictures, [&](int first, dist::LaneRange lanes, int64_t here) {
+    NodeReport report{first, lanes.count, {}};
+    report.numbers.resize(static_cast<size_t>(layout.numbers(lanes, here)));
+    std::memcpy(report.numbers.data(), body.data() + at, report.numbers.size() * sizeof(float));
+    at += report.numbers.size() * sizeof(float);
+    reports.push_back(std::move(report));
+  });
+  return reports;
+}
+
 DecodedBody decode_body(const BodyLayout& layout, std::span<std::byte> body, dist::LaneRange range, int64_t steps, int64_t pictures) {
   if (body.size() != layout.bytes(range, steps, pictures))
     throw DataError("a result of " + std::to_string(body.size()) + " bytes, wanted " + std::to_string(layout.bytes(range, steps, pictures)));
@@ -148,14 +163,7 @@ DecodedBody decode_body(const BodyLayout& layout, std::span<std::byte> body, dis
   } else {
     decoded.gradient = reinterpret_cast<float*>(gradient.data());
   }
-  size_t at = 0;
-  for_reports(layout, range, steps, pictures, [&](int first, dist::LaneRange lanes, int64_t here) {
-    NodeReport report{first, lanes.count, {}};
-    report.numbers.resize(static_cast<size_t>(layout.numbers(lanes, here)));
-    std::memcpy(report.numbers.data(), body.data() + at, report.numbers.size() * sizeof(float));
-    at += report.numbers.size() * sizeof(float);
-    decoded.reports.push_back(std::move(report));
-  });
+  decoded.reports = decode_reports(layout, body.first(body.size() - gradient.size()), range, steps, pictures);
   return decoded;
 }
 

@@ -62,6 +62,9 @@ struct DecodedBody {
   std::vector<float> converted;
   std::vector<NodeReport> reports;  ///< lanes are counted through all steps: lane l of step s is s * lanes + l
 };
+/// The reports alone, of a body without its gradient (which went to shards). Throws DataError when the length is wrong.
+std::vector<NodeReport> decode_reports(const BodyLayout& layout, dist::Bytes body, dist::LaneRange range, int64_t steps, int64_t pictures);
+
 /// Reads what encode_body wrote for `range` over `steps` steps. Throws DataError when the length is wrong
 /// or the body not well-formed.
 DecodedBody decode_body(const BodyLayout& layout, std::span<std::byte> body, dist::LaneRange range, int64_t steps, int64_t pictures);

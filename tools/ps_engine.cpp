@@ -65,6 +65,7 @@ void PsEngine::open(LanePass& pass, const data::RunData& data, const std::filesy
   server.run_epoch = state_.run_epoch;
   server.device_class = state_.device_class;
   server.one_device_class = dist::is_exact(options_.mode);
+  server.shards = options_.shards > 0;
   server.terms = {.worker = 0, .heartbeat_ms = 1000, .lanes = static_cast<uint32_t>(config_.train.lanes),
                   .micro_batch = static_cast<uint32_t>(config_.train.micro_batch), .wire = options_.wire, .mode = options_.mode,
                   .parameters = static_cast<uint64_t>(layout_.parameters), .top_k = static_cast<uint64_t>(layout_.top_k), .statistics = static_cast<uint64_t>(layout_.statistics),
@@ -95,9 +96,10 @@ void PsEngine::tell_events() {
   for (const dist::ServerEvent& event : events) progress_.message(std::string(dist::name_of(event.kind)) + ": " + event.text);
 }
 
-bool PsEngine::wait_for_workers(int wanted) {
-  while (server_->ready_workers() < wanted) {
-    progress_.task("workers that are ready", server_->ready_workers(), wanted);
+bool PsEngine::wait_for_workers(int workers, int shards) {
+  while (server_->ready_workers() < workers || server_->ready_shards() < shards) {
+    const bool first = server_->ready_shards() < shards;
+    progress_.task(first ? "shards that are ready" : "workers that are ready", first ? server_->ready_shards() : server_->ready_workers(), first ? shards : workers);
     tell_events();
     if (InterruptGuard::signal() != 0) return false;
     std::this_thread::sleep_for(50ms);
@@ -132,6 +134,7 @@ void PsEngine::begin(const data::Batch& batch, int64_t step, const Tensor& loss_
   task.loss_scale = loss_scale.defined() ? static_cast<float>(loss_scale.item()) : 1;
   task.whole = is_whole(step);
   const BodyLayout layout = layout_of(task);
+  task.gradient_bytes = layout.gradient_bytes();
   task.well_formed = [layout](dist::Bytes body) { return well_formed(layout, body); };
   task.result_bytes = [layout, steps = task.steps, pictures](dist::LaneRange range) { return layout.bytes(range, steps, pictures); };
   server_->begin(std::move(task));
@@ -158,7 +161,7 @@ std::optional<LaneResults> PsEngine::run(LanePass& pass, const data::Batch& batc
   const int64_t first = whole_epoch ? batch.epoch : batch.epoch * steps_an_epoch_ + batch.step;
   if (!started_) {
     // A run that was begun goes on with fewer: some may have gone together with the server.
-    if (!wait_for_workers(first > 0 ? 1 : options_.workers)) return std::nullopt;
+    if (!wait_for_workers(first > 0 ? 1 : options_.workers, first > 0 ? 0 : options_.shards)) return std::nullopt;
     publish(pass, static_cast<uint64_t>(first));
     started_ = true;
   }
@@ -188,6 +191,13 @@ LaneResults PsEngine::take(const dist::TaskResult& result, const Tensor& gradien
   const dist::Task& task = result.task;
   const int64_t pictures = pictures_of(task.step_in_epoch);
   LaneResults results{.epoch = task.epoch, .step = task.step_in_epoch, .pictures = pictures, .nodes = {}};
+  if (result.gradient) {
+    for (const dist::SlotResult& slot : result.slots)
+      for (NodeReport& report : decode_reports(layout_, *slot.body, slot.range, task.steps, pictures)) results.nodes.push_back(std::move(report));
+    set_gradient(*result.gradient, gradient);
+    std::ranges::sort(results.nodes, {}, &NodeReport::first);
+    return results;
+  }
   std::vector<DecodedBody> bodies;
   std::vector<dist::LaneRange> ranges;
   std::vector<float*> values;
@@ -199,10 +209,13 @@ LaneResults PsEngine::take(const dist::TaskResult& result, const Tensor& gradien
   for (DecodedBody& body : bodies) values.push_back(body.gradient);
   std::ranges::sort(results.nodes, {}, &NodeReport::first);
   const float* sum = dist::sum_nodes(task.lanes, ranges, values, layout_.parameters);
-  const std::span<const float> all(sum, static_cast<size_t>(layout_.parameters));
-  gradient.write(all);
-  gradient_digest_ = dist::digest_of(std::as_bytes(all));
+  set_gradient({sum, static_cast<size_t>(layout_.parameters)}, gradient);
   return results;
+}
+
+void PsEngine::set_gradient(std::span<const float> sum, const Tensor& gradient) {
+  gradient.write(sum);
+  gradient_digest_ = dist::digest_of(std::as_bytes(sum));
 }
 
 /// Wire topk: whether lanes send all that they have in a step. So they do before a checkpoint, which then needs nothing
@@ -251,7 +264,7 @@ void PsEngine::note_device_class() {
 std::optional<PsStatus> PsEngine::status() const {
   const dist::Server* server = listening_;
   if (!server) return std::nullopt;
-  PsStatus status{.run_epoch = state_.run_epoch, .mode = options_.mode, .micro_batch = layout_.micro_batch, .workers = server->workers(), .counters = server->counters()};
+  PsStatus status{.run_epoch = state_.run_epoch, .mode = options_.mode, .micro_batch = layout_.micro_batch, .workers = server->workers(), .shards = server->shards(), .counters = server->counters()};
   status.step = static_cast<int64_t>(version_.load());
   status.steps = config_.train.epochs * (options_.mode == dist::Mode::epoch ? 1 : steps_an_epoch_);
   const dist::TransportCounters& bytes = server->transport_counters();

@@ -20,6 +20,7 @@ struct PsOptions {
   dist::Address listen;
   dist::Security security;
   int workers = 1;   ///< training starts when so many are ready
+  int shards = 0;    ///< and so many shards; 0: takes none
   dist::Mode mode = dist::Mode::bsp;
   int staleness = 0;  ///< ssp: steps that the fastest may be ahead of the slowest
   dist::Wire wire = dist::Wire::f32;
@@ -33,7 +34,7 @@ struct PsStatus {
   dist::Mode mode = dist::Mode::bsp;
   int64_t step = 0, steps = 0;  ///< taken, and in all
   int micro_batch = 0;
-  std::vector<dist::WorkerStatus> workers;
+  std::vector<dist::WorkerStatus> workers, shards;
   dist::ServerCounters counters;
   uint64_t wire_bytes_in = 0, wire_bytes_out = 0;    ///< with TLS
   uint64_t frame_bytes_in = 0, frame_bytes_out = 0;  ///< what TLS carries
@@ -65,10 +66,11 @@ class PsEngine final : public LaneEngine {
   bool may_begin(int64_t epoch, int64_t first) const;
   bool is_whole(int64_t step) const;
   BodyLayout layout_of(const dist::Task& task) const { return task.whole ? layout_.whole() : layout_; }
-  bool wait_for_workers(int wanted);
+  bool wait_for_workers(int workers, int shards);
   std::optional<dist::TaskResult> wait_for_result();
   void note_device_class();
   LaneResults take(const dist::TaskResult& result, const Tensor& gradient);
+  void set_gradient(std::span<const float> sum, const Tensor& gradient);
   void tell_events();
 
   PsOptions options_;

@@ -8,6 +8,7 @@
 #include "tools/dashboard_ps.h"
 #include "tools/exit_codes.h"
 #include "tools/interrupt.h"
+#include "tools/ps_shard.h"
 #include "tools/session.h"
 
 namespace tern {
@@ -47,6 +48,12 @@ int run(ServerArgs args, std::span<const char* const> argv) {
                 static_cast<long long>(result.summary.epochs));
   std::printf("%s\n", options.folder.c_str());
   return result.signal ? 128 + result.signal : 0;
+}
+
+int run(const ShardArgs& args, std::span<const char* const>) {
+  const std::unique_ptr<Progress> progress = make_progress(args.progress);
+  const InterruptGuard guard;
+  return run_shard(args, *progress);
 }
 
 }  // namespace

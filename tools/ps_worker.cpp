@@ -244,6 +244,7 @@ class WorkerProgram {
       case dist::Refusal::data_mismatch: throw DataError(text);
       case dist::Refusal::device_mismatch: throw DeviceError(text);
       case dist::Refusal::bad_version:
+      case dist::Refusal::not_wanted:
       case dist::Refusal::model_mismatch: throw ConfigError(text);
       default: throw PeerLostError(text);
     }
