@@ -23,7 +23,7 @@ void require(bool holds) {
 
 class Run {
  public:
-  explicit Run(fuzz::Input input) : in_(input), core_(options(in_.byte())) {}
+  explicit Run(fuzz::Input input) : in_(input), options_(options(in_.byte())), core_(options_) {}
 
   void run() {
     while (!in_.empty()) {
@@ -40,6 +40,7 @@ class Run {
   struct Client {
     ConnectionId id = 0;
     uint64_t seq = 0;
+    std::optional<std::pair<FrameHeader, Assign>> assigned;  // what it was told last
   };
 
   static ServerOptions options(uint8_t choice) {
@@ -52,6 +53,10 @@ class Run {
       options.terms.wire = Wire::topk;
       options.terms.parameters = 2;
       options.terms.top_k = 1;
+    }
+    if (options.terms.mode == Mode::bsp && choice & 32 && !(choice & 16)) {
+      options.shards = true;
+      options.terms.parameters = 3;
     }
     options.one_device_class = choice & 4;
     options.max_workers = choice & 8 ? 2 : 64;
@@ -86,14 +91,14 @@ class Run {
       case 10: core_.tick(now_ += in_.byte() * 4); break;
       case 11: core_.tick(now_ += in_.byte() * 100); break;
       case 12: begin(); break;
-      case 13: core_.publish(++version_, std::make_shared<std::vector<std::byte>>(in_.byte() * 10)); break;
+      case 13: core_.publish(++version_, std::make_shared<std::vector<std::byte>>(options_.shards ? 12 : in_.byte() * 10)); break;
       case 14: core_.committed(step_ + in_.byte(), {}, now_); break;
       case 15: in_.byte() < 8 ? core_.drain(Drain::Reason::stopped, now_) : core_.tick(now_ += 50); break;
     }
   }
 
   void connect(Client& client) {
-    client = {next_++, 0};
+    client = {next_++, 0, std::nullopt};
     core_.connected(client.id, "192.0.2.1", now_);
   }
   void disconnect(Client& client) {
@@ -105,6 +110,10 @@ class Run {
     hello.name = "fuzz";
     hello.device_class = in_.byte() % 4 ? "cpu" : "abacus";
     hello.instance = in_.byte() % 8;
+    if (options_.shards && in_.byte() % 2) {
+      hello.role = static_cast<Role>(1 + in_.byte() % 2);
+      if (hello.role == Role::shard) hello.address = ":1";
+    }
     send(client, {.type = FrameType::hello}, encode(hello));
   }
   void beat(Client& client) {
@@ -119,9 +128,22 @@ class Run {
 
   /// A result as a worker sends it, for an open step or any other.
   void result(Client& client, bool fits) {
-    const FrameHeader header = grad(client, fits);
-    const auto lanes = static_cast<size_t>(fits ? 1 + in_.byte() % kLanes : in_.byte());
+    FrameHeader header = grad(client, fits);
+    auto lanes = static_cast<size_t>(fits ? 1 + in_.byte() % kLanes : in_.byte());
+    bool sum = options_.shards && header.slot < layout_.shards.size() && in_.byte() % 2;
+    if (fits && client.assigned && in_.byte() % 4) {
+      const auto& [told, assign] = *client.assigned;
+      sum = (told.flags & kLastPiece) != 0;  // of a shard
+      const SlotRange& slot = assign.slots[in_.byte() % assign.slots.size()];
+      header.step = told.step;
+      header.slot = sum ? told.slot : slot.slot;
+      lanes = sum ? assign.slots.size() : slot.count;
+    }
     std::vector<std::byte> body(lanes * 8, static_cast<std::byte>(header.slot));
+    body.resize(body.size() + (layout_.shards.empty() ? gradient_bytes() : layout_.shards.size() * sizeof(Digest)));
+    // A shard's sum, of as many slots: digests as workers tell them, and its floats.
+    if (sum && header.slot < layout_.shards.size())
+      body.assign(lanes * sizeof(Digest) + layout_.shards[header.slot].count * sizeof(float), std::byte{in_.byte() % 8 == 0});
     if (in_.byte() % 8 == 0) body.resize(body.size() / 2);
     Digest digest = digest_of(body);
     if (in_.byte() % 16 == 0) digest[0] ^= std::byte{1};
@@ -130,6 +152,8 @@ class Run {
     client.seq += frames.size();
     for (const Outgoing& frame : frames) deliver(client, frame);
   }
+  size_t gradient_bytes() const { return options_.shards ? 12 : 0; }
+
   /// A result that does not end, or goes on from where any_frame() left it.
   void begin_result(Client& client) {
     FrameHeader header = grad(client, true);
@@ -141,7 +165,7 @@ class Run {
     FrameHeader header;
     header.type = FrameType::grad;
     header.seq = client.seq;
-    header.run_epoch = fits ? kRunEpoch : in_.byte() % 5;
+    header.run_epoch = fits ? layout_.layout : in_.byte() % 5;
     header.step = fits && step_ > 0 ? step_ - 1 - std::min<uint64_t>(step_ - 1, in_.byte() % 3) : in_.byte();
     header.slot = in_.byte() % (fits ? 6 : 256);
     return header;
@@ -167,21 +191,22 @@ class Run {
     task.whole_slots = choice % 2;
     task.whole = choice & 2;
     if (choice & 4) task.well_formed = [](Bytes body) { return body[0] < std::byte{200}; };
-    task.result_bytes = [](LaneRange range) { return static_cast<uint64_t>(range.count) * 8; };
+    task.gradient_bytes = gradient_bytes();
+    task.result_bytes = [more = gradient_bytes()](LaneRange range) { return static_cast<uint64_t>(range.count) * 8 + more; };
     core_.begin(std::move(task), now_);
   }
 
   void check() {
-    require(core_.pending_bytes() <= static_cast<size_t>(core_.connections()) * (kHeaderBytes + kMaxPayload + kLanes * 8));
+    require(core_.pending_bytes() <= static_cast<size_t>(core_.connections()) * (kHeaderBytes + kMaxPayload + kLanes * 24 + 64));
     require(core_.connections() <= kClients && core_.ready_workers() <= core_.connections());
     for (const TaskResult& result : core_.take_results()) {
       --open_;
       int next = 0;
       for (const SlotResult& slot : result.slots) {
         require(!slot.dropped || core_.counters().dropped > 0);
-        require(slot.range.first == next && slot.body->size() == static_cast<size_t>(slot.range.count) * 8);
+        require(slot.range.first == next && slot.body->size() == static_cast<size_t>(slot.range.count) * 8 + (result.gradient ? 0 : gradient_bytes()));
         next = slot.range.end();
-        require(digest_of(*slot.body) == slot.digest);
+        require(result.gradient ? result.gradient->size() == 3 : digest_of(*slot.body) == slot.digest);
         bool known = false;
         for (uint16_t i = 0; i < 256; ++i) known = known || sent_.contains({result.task.step, i, slot.digest});
         require(known);
@@ -189,13 +214,22 @@ class Run {
       require(next == result.task.lanes);
     }
     for (const ServerAction& action : core_.take_actions())
-      for (const Outgoing& frame : action.frames) require(sim::header_of(frame).run_epoch == kRunEpoch);
+      for (const Outgoing& frame : action.frames) {
+        const FrameHeader header = sim::header_of(frame);
+        require(header.run_epoch == kRunEpoch);
+        if (header.type == FrameType::assign)
+          for (Client& client : clients_)
+            if (client.id == action.connection) client.assigned = {header, decode<Assign>(frame.payload).value()};
+        if (header.type == FrameType::shards) layout_ = decode<Shards>(frame.payload).value();
+      }
     core_.take_events();
     core_.workers(now_);
   }
 
   fuzz::Input in_;
+  const ServerOptions options_;
   ServerCore core_;
+  Shards layout_{kRunEpoch, {}};  // that was told last
   Client clients_[kClients];
   ConnectionId next_ = 1;
   Millis now_ = 1;
