@@ -22,19 +22,19 @@ class Shard::Up final : public ConnectionHandler {
  public:
   explicit Up(Shard& shard) : shard_(shard) {}
   void connected(ConnectionId id, const std::string& peer) override {
-    shard_.act([&](ShardCore& core) {
+    shard_.act(kSide, [&](ShardCore& core) {
       connection = id;
       if (!std::exchange(last_failure_, "").empty()) shard_.notes_.push_back("connected to " + peer);
       core.server_connected(steady_now());
     });
   }
   void received(ConnectionId id, Bytes bytes) override {
-    shard_.act([&](ShardCore& core) {
+    shard_.act(kSide, [&](ShardCore& core) {
       if (id == connection) core.server_received(bytes, steady_now());
     });
   }
   void disconnected(ConnectionId id, const std::string& why) override {
-    shard_.act([&](ShardCore& core) {
+    shard_.act(kSide, [&](ShardCore& core) {
       if (id == connection && id != 0) {
         connection = 0;
         core.server_disconnected(steady_now());
@@ -44,11 +44,12 @@ class Shard::Up final : public ConnectionHandler {
     });
   }
   void tick() override {
-    shard_.act([&](ShardCore& core) { core.server_tick(steady_now()); });
+    shard_.act(kSide, [&](ShardCore& core) { core.server_tick(steady_now()); });
   }
   ConnectionId connection = 0;  // with the mutex held
 
  private:
+  static constexpr Side kSide = Side::server;
   Shard& shard_;
   std::string last_failure_;
 };
@@ -58,19 +59,20 @@ class Shard::Down final : public ConnectionHandler {
  public:
   explicit Down(Shard& shard) : shard_(shard) {}
   void connected(ConnectionId id, const std::string& peer) override {
-    shard_.act([&](ShardCore& core) { core.connected(id, peer, steady_now()); });
+    shard_.act(kSide, [&](ShardCore& core) { core.connected(id, peer, steady_now()); });
   }
   void received(ConnectionId id, Bytes bytes) override {
-    shard_.act([&](ShardCore& core) { core.received(id, bytes, steady_now()); });
+    shard_.act(kSide, [&](ShardCore& core) { core.received(id, bytes, steady_now()); });
   }
   void disconnected(ConnectionId id, const std::string& why) override {
-    shard_.act([&](ShardCore& core) { core.disconnected(id, why, steady_now()); });
+    shard_.act(kSide, [&](ShardCore& core) { core.disconnected(id, why, steady_now()); });
   }
   void tick() override {
-    shard_.act([&](ShardCore& core) { core.tick(steady_now()); });
+    shard_.act(kSide, [&](ShardCore& core) { core.tick(steady_now()); });
   }
 
  private:
+  static constexpr Side kSide = Side::workers;
   Shard& shard_;
 };
 
@@ -93,33 +95,54 @@ Shard::Shard(ShardOptions options, const Security& security, const TransportLimi
 
 Shard::~Shard() { stop(); }
 
-/// An event, and what follows from it: frames are queued with the mutex held, so that they stay in order.
-void Shard::act(const std::function<void(ShardCore&)>& event) {
+/// An event on a side's network thread, and what follows from it on both.
+void Shard::act(Side side, const std::function<void(ShardCore&)>& event) {
   std::vector<std::string> notes;
   {
     const std::lock_guard lock(mutex_);
     if (!core_ || !dialer_) return;  // another member's constructor threw
     event(*core_);
-    std::vector<Outgoing> frames = core_->take_frames();
-    if (const bool close = core_->take_close(); up_->connection != 0 && (close || !frames.empty()))
-      dialer_->post([this, id = up_->connection, frames = std::move(frames), close]() mutable {
-        if (!frames.empty()) dialer_->send(id, std::move(frames));
-        if (close) dialer_->close(id);
-      });
-    if (std::vector<ServerAction> actions = core_->take_actions(); !actions.empty())
-      listener_->post([this, actions = std::move(actions)]() mutable {
-        for (ServerAction& action : actions) {
-          if (!action.frames.empty()) listener_->send(action.connection, std::move(action.frames));
-          if (action.close) listener_->close(action.connection);
-        }
-      });
     if (core_->online()) online_at_ = steady_now();
     notes = std::exchange(notes_, {});
     for (std::string& text : core_->take_notes()) notes.push_back(std::move(text));
     for (const ServerEvent& told : core_->take_events())
       notes.push_back(std::string(name_of(told.kind)) + ": " + told.text);
+    if (side == Side::server)
+      listener_->post([this] { flush_to_workers(); });
+    else
+      dialer_->post([this] { flush_to_server(); });
   }
+  side == Side::server ? flush_to_server() : flush_to_workers();
   for (const std::string& text : notes) note_(text);
+}
+
+/// On the dialer's thread alone, so that frames go in the order in which they were made.
+void Shard::flush_to_server() {
+  std::vector<Outgoing> frames;
+  bool close = false;
+  ConnectionId connection = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    frames = core_->take_frames();
+    close = core_->take_close();
+    connection = up_->connection;
+  }
+  if (connection == 0) return;
+  if (!frames.empty()) dialer_->send(connection, std::move(frames));
+  if (close) dialer_->close(connection);
+}
+
+/// On the listener's.
+void Shard::flush_to_workers() {
+  std::vector<ServerAction> actions;
+  {
+    const std::lock_guard lock(mutex_);
+    actions = core_->take_actions();
+  }
+  for (ServerAction& action : actions) {
+    if (!action.frames.empty()) listener_->send(action.connection, std::move(action.frames));
+    if (action.close) listener_->close(action.connection);
+  }
 }
 
 Shard::Status Shard::status() const {
@@ -136,7 +159,9 @@ Shard::Status Shard::status() const {
 }
 
 void Shard::leave() {
-  act([](ShardCore& core) { core.leave(steady_now()); });
+  const std::lock_guard lock(mutex_);
+  core_->leave(steady_now());
+  dialer_->post([this] { flush_to_server(); });
 }
 
 void Shard::stop() {

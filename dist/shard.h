@@ -48,7 +48,10 @@ class Shard {
  private:
   class Up;
   class Down;
-  void act(const std::function<void(ShardCore&)>& event);
+  enum class Side { server, workers };
+  void act(Side side, const std::function<void(ShardCore&)>& event);
+  void flush_to_server();
+  void flush_to_workers();
 
   mutable std::mutex mutex_;
   std::function<void(const std::string&)> note_;

@@ -26,32 +26,43 @@ class Worker::Line final : public ConnectionHandler {
     if (transport_) transport_->stop(linger);
   }
 
-  /// What the hub has for this line, in order. With the mutex held.
-  void pump() {
-    std::vector<Outgoing> frames = worker_.hub_.take_frames(id_);
-    const bool close = worker_.hub_.take_close(id_);
-    if (!transport_ || connection_ == 0 || (frames.empty() && !close)) return;
-    transport_->post([this, id = connection_, frames = std::move(frames), close]() mutable {
-      if (!frames.empty()) transport_->send(id, std::move(frames));
-      if (close) transport_->close(id);
-    });
+  /// Sends soon what the hub has for this line. With the mutex held.
+  void flush_soon() {
+    if (transport_ && worker_.hub_.has_output(id_)) transport_->post([this] { flush(); });
+  }
+  /// On its own network thread alone, so that frames go in the order in which they were made.
+  void flush() {
+    std::vector<Outgoing> frames;
+    bool close = false;
+    ConnectionId connection = 0;
+    Transport* transport = nullptr;
+    {
+      const std::lock_guard lock(worker_.mutex_);
+      transport = transport_.get();
+      connection = connection_;
+      frames = worker_.hub_.take_frames(id_);
+      close = worker_.hub_.take_close(id_);
+    }
+    if (connection == 0) return;
+    if (!frames.empty()) transport->send(connection, std::move(frames));
+    if (close) transport->close(connection);
   }
 
   void connected(ConnectionId id, const std::string& peer) override {
-    worker_.act(id_, [&] {
+    worker_.act(*this, [&] {
       connection_ = id;
       if (!std::exchange(last_failure_, "").empty()) worker_.own_notes_.push_back("connected to " + (whom_.empty() ? peer : whom_));
       worker_.hub_.connected(id_, steady_now());
     });
   }
   void received(ConnectionId id, Bytes bytes) override {
-    worker_.act(id_, [&] {
+    worker_.act(*this, [&] {
       failures_ = 0;
       if (id == connection_) worker_.hub_.received(id_, bytes, steady_now());
     });
   }
   void disconnected(ConnectionId id, const std::string& why) override {
-    worker_.act(id_, [&] {
+    worker_.act(*this, [&] {
       if (id == connection_ && id != 0) {
         connection_ = 0;
         worker_.hub_.disconnected(id_, steady_now());
@@ -64,7 +75,7 @@ class Worker::Line final : public ConnectionHandler {
     });
   }
   void tick() override {
-    worker_.act(id_, [&] { worker_.hub_.tick(id_, steady_now()); });
+    worker_.act(*this, [&] { worker_.hub_.tick(id_, steady_now()); });
   }
 
  private:
@@ -91,20 +102,21 @@ Worker::~Worker() {
 }
 
 /// An event on a line, and what follows from it. Lines come and go on the server's thread alone, which is none of theirs.
-void Worker::act(LinkId link, const std::function<void()>& event) {
+void Worker::act(Line& line, const std::function<void()>& event) {
   {
     const std::lock_guard lock(mutex_);
     event();
-    pump();
+    wake();
   }
-  if (link == kServerLink) follow_links();
+  line.flush();
+  if (line.id() == kServerLink) follow_links();
   tell_notes();
 }
 
-/// With the mutex held, so that frames stay in order whichever thread pumps.
-void Worker::pump() {
-  server_->pump();
-  for (const auto& shard : shards_) shard->pump();
+/// With the mutex held, after whatever may have changed the hub.
+void Worker::wake() {
+  server_->flush_soon();
+  for (const auto& shard : shards_) shard->flush_soon();
   for (std::string& note : hub_.take_notes()) own_notes_.push_back(std::move(note));
   if (hub_.online()) online_at_ = steady_now();
   news_.notify_all();
@@ -173,13 +185,13 @@ Welcome Worker::terms() const {
 void Worker::ready(const Digest& model, const Digest& data) {
   const std::lock_guard lock(mutex_);
   hub_.ready(model, data, steady_now());
-  pump();
+  wake();
 }
 
 void Worker::refuse(Refusal why, const std::string& text) {
   const std::lock_guard lock(mutex_);
   hub_.refuse(why, text);
-  pump();
+  wake();
 }
 
 bool Worker::wanted(const Work& work) const {
@@ -190,13 +202,13 @@ bool Worker::wanted(const Work& work) const {
 void Worker::send_part(const Work& work, const std::shared_ptr<const std::vector<std::byte>>& body, size_t from) {
   const std::lock_guard lock(mutex_);
   hub_.send_part(work, body, from);
-  pump();
+  wake();
 }
 
 void Worker::finish(const Work& work, std::shared_ptr<const std::vector<std::byte>> body, double lane_seconds) {
   const std::lock_guard lock(mutex_);
   hub_.finish(work, std::move(body), lane_seconds, steady_now());
-  pump();
+  wake();
 }
 
 void Worker::progressed() {
@@ -207,7 +219,7 @@ void Worker::progressed() {
 void Worker::leave() {
   const std::lock_guard lock(mutex_);
   hub_.leave(steady_now());
-  pump();
+  wake();
 }
 
 void Worker::stop() { server_->stop(std::chrono::milliseconds(1000)); }

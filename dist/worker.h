@@ -48,8 +48,8 @@ class Worker final {
  private:
   class Line;
 
-  void act(LinkId link, const std::function<void()>& event);
-  void pump();
+  void act(Line& line, const std::function<void()>& event);
+  void wake();
   void follow_links();
   void dial_shard(const ShardLink& link);
   void tell_notes();

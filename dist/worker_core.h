@@ -103,6 +103,8 @@ class WorkerCore {
 
   // What comes out.
   std::vector<Outgoing> take_frames();
+  /// Whether take_frames() or take_close() would have something.
+  bool has_output() const { return !frames_.empty() || (close_ && !close_taken_); }
   /// Whether the connection is to be closed now; said once.
   bool take_close() { return close_ && !std::exchange(close_taken_, true); }
   /// Texts for people: what the server refused, why it ended.

@@ -29,7 +29,7 @@ WorkerHub::~WorkerHub() = default;
 
 // ---- the network
 
-WorkerHub::Link* WorkerHub::find(LinkId id) {
+WorkerHub::Link* WorkerHub::find(LinkId id) const {
   const auto found = std::ranges::find(links_, id, [](const auto& link) { return link->id; });
   return found == links_.end() ? nullptr : found->get();
 }
@@ -82,6 +82,12 @@ bool WorkerHub::take_close(LinkId id) {
   if (id == kServerLink) return server_.take_close();
   Link* link = find(id);
   return link && link->core.take_close();
+}
+
+bool WorkerHub::has_output(LinkId id) const {
+  if (id == kServerLink) return server_.has_output();
+  const Link* link = find(id);
+  return link && link->core.has_output();
 }
 
 std::vector<std::string> WorkerHub::take_notes() {

@@ -36,6 +36,7 @@ class WorkerHub {
   std::vector<ShardLink> links() const;
   std::vector<Outgoing> take_frames(LinkId link);
   bool take_close(LinkId link);
+  bool has_output(LinkId link) const;
   std::vector<std::string> take_notes();
 
   // Of the computing thread, as WorkerCore's.
@@ -65,7 +66,7 @@ class WorkerHub {
     double lane_seconds = 0;
   };
 
-  Link* find(LinkId id);
+  Link* find(LinkId id) const;
   void go_on(Millis now);
   void follow_layout();
   void greet(Link& link, Millis now);
