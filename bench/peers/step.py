@@ -28,10 +28,10 @@ class Synthetic(Resident):
         self.labels = torch.arange(count) % 10
 
 
-def timed_steps(step, seconds, at_least):
-    """Milliseconds of steps until both are reached."""
+def timed_steps(step, seconds, at_least, at_most):
+    """Milliseconds of steps until `seconds` and `at_least` are reached, or `at_most`."""
     times, start = [], time.perf_counter()
-    while len(times) < at_least or time.perf_counter() - start < seconds:
+    while len(times) < at_most and (len(times) < at_least or time.perf_counter() - start < seconds):
         before = time.perf_counter()
         step()
         times.append(1e3 * (time.perf_counter() - before))
@@ -48,6 +48,7 @@ def main():
     parser.add_argument("--compile", nargs="?", const="default", metavar="MODE", help="torch.compile of network and loss")
     parser.add_argument("--seconds", type=float, default=5, help="time steps for at least so long (default 5)")
     parser.add_argument("--steps", type=int, default=5, help="and at least so many (default 5)")
+    parser.add_argument("--most-steps", type=int, default=1_000_000, help="and at most so many")
     args = parser.parse_args()
     args.device, args.amp = "cpu", "off"
 
@@ -61,7 +62,7 @@ def main():
     indices = torch.arange(len(data))
     for _ in range(3):  # compiles, chooses algorithms, touches memory
         training.step(data, indices)
-    times = timed_steps(lambda: training.step(data, indices), args.seconds, args.steps)
+    times = timed_steps(lambda: training.step(data, indices), args.seconds, args.steps, args.most_steps)
     print(json.dumps({
         "torch": torch.__version__, "model": args.model, "lanes": args.lanes, "micro_batch": args.micro_batch, "layout": args.layout,
         "compile": args.compile, "threads": args.threads, "steps": len(times), "ms_median": statistics.median(times), "ms_fastest": min(times),

@@ -19,4 +19,11 @@ void for_chunks(Context& context, int64_t count, const Body& body, int64_t chunk
                               [&](int64_t i) { body(i * chunk, std::min(count, (i + 1) * chunk)); });
 }
 
+/// The pool for work of so many floating-point operations: what takes microseconds stays on the calling thread, where it is done before
+/// another one is awake.
+inline ThreadPool& pool_for(ThreadPool& pool, double flops) {
+  static ThreadPool alone(1);
+  return flops < 1.5e6 ? alone : pool;
+}
+
 }  // namespace tern

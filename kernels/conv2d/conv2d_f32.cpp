@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/common/parallel.h"
 #include "kernels/common/scratch.h"
 #include "kernels/conv2d/correlate_f32.h"
 #include "kernels/conv2d/narrow_f32.h"
@@ -68,7 +69,8 @@ size_t workspace_bytes(const Correlation& job, const ConvShape& s, int threads) 
 }
 
 void run(Correlation job, const ConvShape& shape, const FilterSteps& steps, const float* source, const float* w,
-         const float* bias, float* result, std::span<std::byte> memory, ThreadPool& pool) {
+         const float* bias, float* result, std::span<std::byte> memory, ThreadPool& all_threads) {
+  ThreadPool& pool = pool_for(all_threads, conv_flops(shape));
   job.source = source;
   job.result = result;
   if (winograd_fits(shape)) return winograd_f32(job, w, steps, bias, memory, pool);

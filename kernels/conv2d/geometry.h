@@ -24,6 +24,9 @@ struct ConvShape {
   Shape y_shape() const { return {n, p, q, k}; }
 };
 
+/// Of one pass, a multiply-add counted as two; taps on padding count.
+inline double conv_flops(const ConvShape& s) { return 2.0 * static_cast<double>(s.n * s.p * s.q) * static_cast<double>(s.k * s.r * s.s * s.group_c()); }
+
 /// Checks the contract of conv2d() and fills in P and Q.
 ConvShape conv_shape(std::string_view op, const Shape& x, const Shape& w, const Conv2d& options);
 

@@ -5,6 +5,7 @@
 
 #include "core/lanes.h"
 #include "kernels/common/loops.h"
+#include "kernels/common/parallel.h"
 #include "kernels/common/scratch.h"
 #include "kernels/conv2d/conv2d_f32.h"
 #include "kernels/conv2d/wgrad_panel.h"
@@ -232,7 +233,8 @@ size_t conv2d_wgrad_f32_workspace(const ConvShape& shape, int64_t lane_size, int
 }
 
 void conv2d_wgrad_f32(const ConvShape& shape, int64_t lane_size, const float* x, const float* dy, float* dw,
-                      std::span<std::byte> scratch, ThreadPool& pool) {
+                      std::span<std::byte> scratch, ThreadPool& all_threads) {
+  ThreadPool& pool = pool_for(all_threads, conv_flops(shape));
   if (winograd_fits(shape)) return winograd_wgrad_f32(shape, lane_size, x, dy, dw, scratch, pool);
   WgradJob job{.shape = shape, .x_channels = shape.c, .lanes = {shape.n, lane_size}, .x = x, .dy = dy};
   Scratch memory(scratch);
