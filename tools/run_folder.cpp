@@ -202,11 +202,11 @@ std::string evaluation_json(const Evaluation& e, const std::string& split) {
 
 void write_confusion_csv(const fs::path& path, const Evaluation& evaluation) {
   std::string text = "label";
-  for (const std::string& name : evaluation.classes) text += "," + csv_field(name);
+  for (const std::string& name : evaluation.classes) text.append(",").append(csv_field(name));
   const auto matrix = evaluation.confusion();
   for (size_t label = 0; label < matrix.size(); ++label) {
-    text += "\n" + csv_field(evaluation.classes[label]);
-    for (int64_t count : matrix[label]) text += "," + std::to_string(count);
+    text.append("\n").append(csv_field(evaluation.classes[label]));
+    for (int64_t count : matrix[label]) text.append(",").append(std::to_string(count));
   }
   write_file_atomically(path, text + "\n");
 }
