@@ -33,13 +33,15 @@ struct WgradJob {
   /// Fewer filters than a tap has values of x: then those lie side by side in the registers, and each filter is a row [.., K, width].
   bool turned = false;
   int64_t tiles = 1;  ///< that a panel's rows are cut into
-  int64_t chunk = 1;  ///< images whose pixels make one chain
+  int64_t chunk = 1;     ///< images whose pixels make one chain
+  int64_t segments = 1;  ///< most that a lane's images are cut into, see segments_of()
 
   int64_t rows() const { return turned ? shape.k : shape.group_c(); }  ///< of a tap
   int64_t columns() const { return turned ? shape.c : shape.group_k(); }
   int64_t blocks() const { return (columns() + width - 1) / width; }
   int64_t panel() const { return shape.r * shape.s * rows() * width; }
-  int64_t lane_floats() const { return shape.options.groups * blocks() * panel(); }
+  int64_t segment_floats() const { return shape.options.groups * blocks() * panel(); }
+  int64_t lane_floats() const { return segments * segment_floats(); }
 };
 
 /// Some channel tiles of one tap of one block of filters.
@@ -195,11 +197,20 @@ int64_t most_panel_floats(const ConvShape& s) {
   return s.options.groups * ((s.group_k() + kMaxWidth - 1) / kMaxWidth * kMaxWidth) * s.r * s.s * s.group_c();
 }
 
-/// The tiles [begin, end) of one lane, numbered through all taps of all blocks. Images are outermost: they stay in the
+/// Where filters are small, a lane of so many images is cut into segments, which are summed in the canonical tree: shares of work that
+/// come out even for any number of threads, by shape alone.
+int64_t segments_of(const ConvShape& s, int64_t images) {
+  constexpr int64_t kMost = 8, kSmall = 1 << 13;
+  return s.k * s.r * s.s * s.group_c() <= kSmall ? std::min(kMost, images) : 1;
+}
+
+/// The tiles [begin, end) of one lane's segment, numbered through all taps of all blocks. Images are outermost: they stay in the
 /// second-level cache while every tap passes over them.
-void run_tiles(const WgradJob& job, int64_t lane, int64_t begin, int64_t end) {
+void run_tiles(const WgradJob& job, int64_t lane, int64_t segment, int64_t begin, int64_t end) {
   const int64_t taps = job.shape.r * job.shape.s;
-  const int64_t first = job.lanes.begin(lane), last = job.lanes.end(lane);
+  const int64_t images = job.lanes.end(lane) - job.lanes.begin(lane), segments = segments_of(job.shape, images);
+  if (segment >= segments) return;
+  const int64_t first = job.lanes.begin(lane) + segment * images / segments, last = job.lanes.begin(lane) + (segment + 1) * images / segments;
   for (int64_t image = first; image < last; image += job.chunk) {
     TapTiles tap;
     for (int64_t i = begin; i < end; i += tap.last_tile - tap.first_tile) {
@@ -209,7 +220,7 @@ void run_tiles(const WgradJob& job, int64_t lane, int64_t begin, int64_t end) {
              .s = index % job.shape.s,
              .first_tile = i % job.tiles};
       tap.last_tile = std::min(job.tiles, tap.first_tile + end - i);
-      float* panel = job.panels + lane * job.lane_floats() + index * job.rows() * job.width;
+      float* panel = job.panels + lane * job.lane_floats() + segment * job.segment_floats() + index * job.rows() * job.width;
       HWY_DYNAMIC_DISPATCH(Tap)(job, tap, image, std::min(last, image + job.chunk), image != first, panel);
     }
   }
@@ -229,7 +240,8 @@ void reduce_wgrad_panel(const WgradPanel& panel, int64_t filter, int64_t valid, 
 
 size_t conv2d_wgrad_f32_workspace(const ConvShape& shape, int64_t lane_size, int threads) {
   if (winograd_fits(shape)) return winograd_wgrad_f32_workspace(shape, lane_size, threads);
-  return scratch_bytes<float>(Lanes{shape.n, lane_size}.count() * most_panel_floats(shape)) + scratch_bytes<float>(padded_floats(shape));
+  const Lanes lanes{shape.n, lane_size};
+  return scratch_bytes<float>(lanes.count() * segments_of(shape, lanes.end(0)) * most_panel_floats(shape)) + scratch_bytes<float>(padded_floats(shape));
 }
 
 void conv2d_wgrad_f32(const ConvShape& shape, int64_t lane_size, const float* x, const float* dy, float* dw,
@@ -238,7 +250,8 @@ void conv2d_wgrad_f32(const ConvShape& shape, int64_t lane_size, const float* x,
   if (winograd_fits(shape)) return winograd_wgrad_f32(shape, lane_size, x, dy, dw, scratch, pool);
   WgradJob job{.shape = shape, .x_channels = shape.c, .lanes = {shape.n, lane_size}, .x = x, .dy = dy};
   Scratch memory(scratch);
-  job.panels = memory.take<float>(job.lanes.count() * most_panel_floats(shape));
+  job.segments = segments_of(shape, job.lanes.end(0));
+  job.panels = memory.take<float>(job.lanes.count() * job.segments * most_panel_floats(shape));
   if (joins_taps(shape)) {
     if (padded_floats(shape) > 0) {
       float* padded = memory.take<float>(padded_floats(shape));
@@ -259,11 +272,17 @@ void conv2d_wgrad_f32(const ConvShape& shape, int64_t lane_size, const float* x,
   // As few parts as keep all threads busy: each part reads all of its lane's pictures.
   const int64_t blocks = shape.options.groups * job.blocks(), tiles = blocks * shape.r * job.shape.s * job.tiles;
   const int64_t lanes = job.lanes.count();
-  const int64_t parts = std::min<int64_t>(tiles, pool.threads() / std::gcd<int64_t>(pool.threads(), lanes));
-  pool.parallel_for(lanes * parts, [&](int64_t task) {
-    const int64_t part = task % parts;
-    run_tiles(job, task / parts, part * tiles / parts, (part + 1) * tiles / parts);
+  const int64_t shares = lanes * job.segments;
+  const int64_t parts = std::min<int64_t>(tiles, pool.threads() / std::gcd<int64_t>(pool.threads(), shares));
+  pool.parallel_for(shares * parts, [&](int64_t task) {
+    const int64_t part = task % parts, share = task / parts;
+    run_tiles(job, share / job.segments, share % job.segments, part * tiles / parts, (part + 1) * tiles / parts);
   });
+  if (job.segments > 1)
+    pool.parallel_for(lanes, [&](int64_t lane) {
+      const int64_t images = job.lanes.end(lane) - job.lanes.begin(lane);
+      tree_sum(job.panels + lane * job.lane_floats(), segments_of(shape, images), job.segment_floats(), job.segment_floats());
+    });
   if (job.turned) {
     tree_sum(job.panels, lanes, job.lane_floats(), job.panel());
     const int64_t row = job.shape.c;  // of a filter

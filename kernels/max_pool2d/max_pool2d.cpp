@@ -90,7 +90,7 @@ void for_window_rows(Context& context, const Window& w, const Body& body) {
       [&](int64_t begin, int64_t end) {
         for (int64_t row = begin; row < end; ++row) body(row / w.p, row % w.p);
       },
-      std::max<int64_t>(1, 8192 / (w.q * w.c)));
+      std::max<int64_t>(1, 4096 / (w.q * w.c)));
 }
 
 /// One output pixel of any window. Channels go in blocks so that the running maximum stays in the L1 cache.
