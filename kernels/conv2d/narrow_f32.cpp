@@ -52,42 +52,36 @@ constexpr int VectorsFor(int channels) {
   return channels <= 6 ? 4 : 2;
 }
 
-/// K channels of N vectors of pixels, whose first taps are at `at`; out [N][K][lanes].
+/// K channels of N vectors of pixels, whose values for `count` taps and channels lie `offsets` behind `at`; w [count][K], out [N][K][lanes].
 template <int K, int N>
-void Pixels(const float* const* at, const Correlation& job, const PaddedPlanes& planes, const float* HWY_RESTRICT w, const float* bias, float* HWY_RESTRICT out) {
+void Pixels(const float* const* at, const int64_t* offsets, int64_t count, const float* HWY_RESTRICT w, const float* bias, float* HWY_RESTRICT out) {
   Vec sum[N][K], total[N][K];
   TERN_UNROLL for (int n = 0; n < N; ++n) TERN_UNROLL for (int k = 0; k < K; ++k) {
     sum[n][k] = hn::Zero(kF32);
     total[n][k] = hn::Set(kF32, bias[k]);
   }
-  const int64_t plane = planes.plane();
-  int64_t chain = 0;
-  for (int64_t t = 0; t < job.rows.taps; ++t)
-    for (int64_t u = 0; u < job.cols.taps; ++u) {
-      int64_t offset = t * job.rows.offset_step * planes.width + u * job.cols.offset_step;
-      for (int64_t c = 0; c < job.group_in; ++c, offset += plane, w += K) {
-        Vec x[N];
-        TERN_UNROLL for (int n = 0; n < N; ++n) x[n] = hn::LoadU(kF32, at[n] + offset);
-        TERN_UNROLL for (int k = 0; k < K; ++k) {
-          const Vec weight = hn::Set(kF32, w[k]);
-          TERN_UNROLL for (int n = 0; n < N; ++n) sum[n][k] = hn::MulAdd(x[n], weight, sum[n][k]);
-        }
-      }
-      chain += job.group_in;
-      if (chain < kChain) continue;
-      chain = 0;
-      TERN_UNROLL for (int n = 0; n < N; ++n) TERN_UNROLL for (int k = 0; k < K; ++k) {
-        total[n][k] = hn::Add(total[n][k], sum[n][k]);
-        sum[n][k] = hn::Zero(kF32);
+  for (int64_t first = 0; first < count; first += kChain) {
+    const int64_t end = std::min(count, first + kChain);
+    for (int64_t i = first; i < end; ++i, w += K) {
+      Vec x[N];
+      TERN_UNROLL for (int n = 0; n < N; ++n) x[n] = hn::LoadU(kF32, at[n] + offsets[i]);
+      TERN_UNROLL for (int k = 0; k < K; ++k) {
+        const Vec weight = hn::Set(kF32, w[k]);
+        TERN_UNROLL for (int n = 0; n < N; ++n) sum[n][k] = hn::MulAdd(x[n], weight, sum[n][k]);
       }
     }
+    TERN_UNROLL for (int n = 0; n < N; ++n) TERN_UNROLL for (int k = 0; k < K; ++k) {
+      total[n][k] = hn::Add(total[n][k], sum[n][k]);
+      sum[n][k] = hn::Zero(kF32);
+    }
+  }
   TERN_UNROLL for (int n = 0; n < N; ++n) TERN_UNROLL for (int k = 0; k < K; ++k)
-      hn::StoreU(hn::Add(total[n][k], sum[n][k]), kF32, out + (n * K + k) * static_cast<int64_t>(hn::Lanes(kF32)));
+      hn::StoreU(total[n][k], kF32, out + (n * K + k) * static_cast<int64_t>(hn::Lanes(kF32)));
 }
 
 /// All results of one picture.
 template <int K>
-void PictureOf(const Correlation& job, int64_t image, const PaddedPlanes& planes, const float* w, const float* bias) {
+void PictureOf(const Correlation& job, int64_t image, const PaddedPlanes& planes, const int64_t* offsets, const float* w, const float* bias) {
   constexpr int kVectors = VectorsFor(K);
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(kF32)), across = (job.result_w + lanes - 1) / lanes;
   float values[kVectors * K * kMaxLanes];
@@ -100,7 +94,9 @@ void PictureOf(const Correlation& job, int64_t image, const PaddedPlanes& planes
       const int64_t vector = std::min(first + n, vectors - 1);  // the last ones over again where they do not come out even
       at[n] = planes.data + vector / across * planes.width + vector % across * lanes;
     }
-    Pixels<K, kVectors>(at, job, planes, w, bias, values);
+    constexpr int kHalf = kVectors > 1 ? kVectors / 2 : 1;
+    const auto& pixels_of = count <= kHalf ? Pixels<K, kHalf> : Pixels<K, kVectors>;
+    pixels_of(at, offsets, job.rows.taps * job.cols.taps * job.group_in, w, bias, values);
     for (int64_t n = 0; n < count; ++n) {
       const int64_t row = (first + n) / across, column = (first + n) % across * lanes;
       float* to = result + (row * job.result_w + column) * K;
@@ -112,11 +108,11 @@ void PictureOf(const Correlation& job, int64_t image, const PaddedPlanes& planes
   }
 }
 
-void RunPicture(const Correlation& job, int64_t image, const PaddedPlanes& planes, const float* w, const float* bias) {
-  using Function = void (*)(const Correlation&, int64_t, const PaddedPlanes&, const float*, const float*);
+void RunPicture(const Correlation& job, int64_t image, const PaddedPlanes& planes, const int64_t* offsets, const float* w, const float* bias) {
+  using Function = void (*)(const Correlation&, int64_t, const PaddedPlanes&, const int64_t*, const float*, const float*);
   constexpr std::array<Function, kMaxChannels> kFunctions = {PictureOf<1>, PictureOf<2>, PictureOf<3>, PictureOf<4>,
                                                              PictureOf<5>, PictureOf<6>, PictureOf<7>, PictureOf<8>};
-  kFunctions[static_cast<size_t>(job.group_out - 1)](job, image, planes, w, bias);
+  kFunctions[static_cast<size_t>(job.group_out - 1)](job, image, planes, offsets, w, bias);
 }
 
 }  // namespace
@@ -132,13 +128,15 @@ HWY_EXPORT(RunPicture);
 
 constexpr int64_t kMostPlaneFloats = 1 << 16;  // they should stay in a second-level cache
 
-/// Filters [taps][taps][in][out] in the order of the walk.
-void order_filters(const Correlation& job, const float* w, const FilterSteps& at, float* ordered) {
+/// Filters [taps][taps][in][out] in the order of the walk, and where in the planes their values are.
+void order_filters(const Correlation& job, const float* w, const FilterSteps& at, const PaddedPlanes& planes, float* ordered, int64_t* offsets) {
   for (int64_t t = 0; t < job.rows.taps; ++t)
     for (int64_t u = 0; u < job.cols.taps; ++u) {
       const float* tap = w + (job.rows.filter + t * job.rows.filter_step) * at.row + (job.cols.filter + u * job.cols.filter_step) * at.col;
-      for (int64_t i = 0; i < job.group_in; ++i)
+      for (int64_t i = 0; i < job.group_in; ++i) {
+        *offsets++ = (i * planes.height + t * job.rows.offset_step) * planes.width + u * job.cols.offset_step;
         for (int64_t o = 0; o < job.group_out; ++o) *ordered++ = tap[o * at.out + i * at.in];
+      }
     }
 }
 
@@ -151,10 +149,15 @@ void copy_planes(const Correlation& job, int64_t image, const PaddedPlanes& plan
     const int64_t row = y + job.rows.offset;
     if (row < 0 || row >= job.source_h) continue;
     const float* from = job.source + ((image * job.source_h + row) * job.source_w + first) * channels;
-    for (int64_t c = 0; c < channels; ++c) {
-      float* to = planes.data + c * planes.plane() + y * planes.width + left;
-      for (int64_t x = 0; x < count; ++x) to[x] = from[x * channels + c];
+    float* to = planes.data + y * planes.width + left;
+    if (channels == 3) {
+      float *red = to, *green = red + planes.plane(), *blue = green + planes.plane();
+      TERN_INDEPENDENT
+      for (int64_t x = 0; x < count; ++x) red[x] = from[3 * x], green[x] = from[3 * x + 1], blue[x] = from[3 * x + 2];
+      continue;
     }
+    for (int64_t c = 0; c < channels; ++c, to += planes.plane())
+      for (int64_t x = 0; x < count; ++x) to[x] = from[x * channels + c];
   }
 }
 
@@ -168,26 +171,29 @@ bool narrow_fits(const Correlation& job) {
 }
 
 size_t narrow_f32_workspace(const Correlation& job, int threads) {
-  return scratch_bytes<float>(job.rows.taps * job.cols.taps * job.group_in * job.group_out) + scratch_bytes<float>(job.group_out) +
+  const int64_t values = job.rows.taps * job.cols.taps * job.group_in;
+  return scratch_bytes<float>(values * job.group_out) + scratch_bytes<int64_t>(values) + scratch_bytes<float>(job.group_out) +
          static_cast<size_t>(threads) * scratch_bytes<float>(job.group_in * PaddedPlanes::of(job).plane());
 }
 
 void narrow_f32(const Correlation& job, const float* w, const FilterSteps& steps, const float* bias, std::span<std::byte> memory, ThreadPool& pool) {
   Scratch scratch(memory);
-  float* filters = scratch.take<float>(job.rows.taps * job.cols.taps * job.group_in * job.group_out);
+  const int64_t values = job.rows.taps * job.cols.taps * job.group_in;
+  float* filters = scratch.take<float>(values * job.group_out);
+  int64_t* offsets = scratch.take<int64_t>(values);
   float* start = scratch.take<float>(job.group_out);
   PaddedPlanes planes = PaddedPlanes::of(job);
   const int64_t floats = job.group_in * planes.plane();
   std::vector<float*> slots;
   for (int slot = 0; slot < pool.threads(); ++slot) slots.push_back(scratch.take<float>(floats));
-  order_filters(job, w, steps, filters);
+  order_filters(job, w, steps, planes, filters, offsets);
   std::fill_n(start, job.group_out, 0.0F);
   if (bias != nullptr) std::copy_n(bias, job.group_out, start);
   pool.parallel_for(job.images, [&](int64_t image, int slot) {
     PaddedPlanes own = planes;
     own.data = slots[static_cast<size_t>(slot)];
     copy_planes(job, image, own);
-    HWY_DYNAMIC_DISPATCH(RunPicture)(job, image, own, filters, start);
+    HWY_DYNAMIC_DISPATCH(RunPicture)(job, image, own, offsets, filters, start);
   });
 }
 
