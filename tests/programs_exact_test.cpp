@@ -3,11 +3,13 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <random>
 #include <thread>
 
 #include "tests/catch.h"
 #include "tests/programs.h"
+#include "tools/data_digest.h"
 
 using namespace tern::test;
 
@@ -176,6 +178,30 @@ TEST_CASE("trainer: a kill before the first checkpoint starts anew, with every s
   check_logs(bench, "run", 1, 310);
 }
 
+TEST_CASE("trainer: --resume mends links that a kill between a save and its links left behind", "[programs]") {
+  namespace fs = std::filesystem;
+  const Workbench bench;
+  // The training loss falls in the second epoch, so that the last one is the best.
+  const Args recipe{"trainer", "tiny.json", "--out", "run", "--resume", "auto", "--set", "checkpoint.best=train_loss",
+                    "--set", "checkpoint.keep=9"};
+  REQUIRE(bench.run(recipe).code == 0);
+  const fs::path folder = bench / "run/checkpoints";
+  const std::string last = bench.last_digest("run");
+  REQUIRE(tern::data::sha256_file(folder / "best.safetensors") == last);
+
+  // As if killed right after step-0000000020.safetensors was there.
+  for (const char* name : {"last.safetensors", "best.safetensors"}) {
+    fs::remove(folder / name);
+    fs::create_hard_link(folder / "step-0000000010.safetensors", folder / name);
+  }
+  REQUIRE(bench.last_digest("run") != last);
+  const Outcome again = bench.run(recipe);
+  INFO(again.err);
+  REQUIRE(again.code == 0);
+  CHECK(bench.last_digest("run") == last);
+  CHECK(tern::data::sha256_file(folder / "best.safetensors") == last);
+}
+
 /// TERN_KILLS sets the number of kills, TERN_KILLS_SEED their instants.
 TEST_CASE("trainer: SIGKILL at random instants, then --resume auto, ends in the same bytes", "[programs]") {
   const Workbench bench;
@@ -206,6 +232,8 @@ TEST_CASE("trainer: SIGKILL at random instants, then --resume auto, ends in the 
     INFO(last.err);
     REQUIRE(last.code == 0);
     CHECK(bench.last_digest(out) == bench.last_digest("straight"));
+    const auto best = [&](const std::string& run) { return tern::data::sha256_file(bench / run / "checkpoints/best.safetensors"); };
+    CHECK(best(out) == best("straight"));
     check_logs(bench, out, 12, 10);
     check_metrics(bench, out, "straight");
   }

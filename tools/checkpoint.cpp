@@ -177,6 +177,15 @@ void CheckpointFolder::save(TrainingStep& training, const CheckpointInfo& info, 
   }
 }
 
+void CheckpointFolder::relink(const fs::path& file, bool best) {
+  auto link = [&](const char* name) {
+    std::error_code absent;
+    if (!fs::equivalent(file, folder_ / name, absent)) link_to(file, folder_ / name);
+  };
+  link("last.safetensors");
+  if (best) link("best.safetensors");
+}
+
 std::optional<SafetensorsFile> CheckpointFolder::newest_valid(const std::function<void(const std::string&)>& warn) const {
   std::vector<fs::path> files = numbered();
   if (fs::exists(folder_ / "last.safetensors")) files.push_back(folder_ / "last.safetensors");

@@ -69,6 +69,10 @@ class CheckpointFolder {
   /// Saves, links last (and best), removes what is too old. Throws Error; what was there stays.
   void save(TrainingStep& training, const CheckpointInfo& info, bool best);
 
+  /// Points last (and best) at `file`, from which a training goes on: a kill between a save and its links leaves them
+  /// behind, and nothing else mends that where the training had ended. Throws Error.
+  void relink(const std::filesystem::path& file, bool best);
+
   /// The newest file that is whole, or nullopt when the folder has none at all. Damaged ones are reported through `warn`
   /// and passed over. Throws DataError when all are damaged, NewerCheckpointError at the first one of a newer format:
   /// going on from an older file, or from nothing, would overwrite what is there.

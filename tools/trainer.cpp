@@ -144,6 +144,13 @@ bool Trainer::resume() {
                     " of an epoch, the data give " + std::to_string(loader_.steps_per_epoch()));
   saved_at_ = position_.steps;
   if (folder_) folder_->rewind(config_, position_.epoch, position_.steps);
+  if (checkpoints_) {
+    try {
+      checkpoints_->relink(file->name(), position_.step_in_epoch == 0 && position_.best_epoch == position_.epoch);
+    } catch (const std::exception& error) {
+      say(std::string("warning: checkpoint not linked, training goes on: ") + error.what());
+    }
+  }
   say(format("resumed from %s: epoch %lld, step %lld", file->name().c_str(), static_cast<long long>(position_.epoch + 1),
              static_cast<long long>(position_.step_in_epoch)));
   return true;
