@@ -17,8 +17,8 @@ struct Conv2d {
 ///   y[n,p,q,k] = bias[k] + sum over r,s,c of x[n, p*stride.h - padding.h + r*dilation.h, ..., c] w[k,r,s,c].
 ///   x [N,H,W,C]  w [K,R,S,C/groups]  bias [K]  ->  y [N,P,Q,K], dtype of x
 ///   P = (H + 2*padding.h - dilation.h*(R-1) - 1) / stride.h + 1, likewise Q.
-/// f32, f64, f16, bf16. Accumulates in f32 (f64 for f64) in chains of about 96 fused multiply-adds an element, whose sum starts
-/// with the bias and runs over r, s, c without the taps that fall on padding: its bits do not depend on the batch.
+/// f32, f64, f16, bf16. Accumulates in f32 (f64 for f64), from the bias on over r, s, c without the taps that fall on padding, in chains of
+/// about 96 fused multiply-adds; most 3x3 filters in f32 on the CPU by Winograd's F(2x2, 3x3) instead. Bits do not depend on the batch.
 /// Throws ShapeError when ranks, channels or groups do not fit, an extent is 0, or the filter is larger than the padded
 /// picture; DTypeError when dtypes differ; ConfigError for an option out of range.
 Tensor conv2d(const Tensor& x, const Tensor& w, const Conv2d& options = {});
