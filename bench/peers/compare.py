@@ -47,7 +47,7 @@ def run_json(command):
 def tern_step(args, model, lanes, micro_batch):
     steps = max(5, round(args.seconds * {"cifar-cnn": 5, "lenet": 200, "resnet18": 0.5}[model] * 128 / (lanes * micro_batch) ** 0.9))
     return run_json([args.build / "bench_step", "--model", ROOT / f"tools/configs/{model}.json", "--lanes", lanes, "--micro-batch", micro_batch,
-                     "--threads", args.threads, "--steps", min(steps, MOST_STEPS), "--json"])
+                     "--threads", args.threads, "--steps", min(steps, MOST_STEPS), "--json"]) | {"model": model}  # not this checkout's path
 
 
 def torch_step(args, model, lanes, micro_batch, variant):

@@ -29,6 +29,12 @@ struct TileGrid {
 
   static TileGrid of(int64_t h, int64_t w) { return {(h + 1) / 2, (w + 1) / 2, h, w}; }
   int64_t a_picture() const { return rows * cols; }
+
+  /// Where tile number `tile` lies: its picture, and its first result's row and column.
+  struct Place {
+    int64_t n, i, j;
+  };
+  Place at(int64_t tile) const { return {tile / a_picture(), 2 * (tile % a_picture() / cols), 2 * (tile % cols)}; }
 };
 
 /// A picture tensor [N, h, w, c]; what lies outside it is zero.
@@ -126,9 +132,9 @@ void TransformInput(const Picture& picture, const TileGrid& grid, int64_t offset
                     const float* zeros, const Planes& planes) {
   const int64_t lanes = VectorLanes();
   for (int64_t t = 0; t < count; ++t) {
-    const int64_t tile = first + t, n = tile / grid.a_picture(), i = tile % grid.a_picture() / grid.cols, j = tile % grid.cols;
+    const auto [n, i, j] = grid.at(first + t);
     const float* at[4][4];
-    TilePixels<4>(picture, n, 2 * i + offset_h, 2 * j + offset_w, zeros, at);
+    TilePixels<4>(picture, n, i + offset_h, j + offset_w, zeros, at);
     for (int64_t c = 0; c < picture.c; c += lanes) {
       const size_t left = static_cast<size_t>(picture.c - c);
       Vec d[4][4];
@@ -158,9 +164,9 @@ void TransformGradient(const Picture& picture, const TileGrid& grid, int64_t fir
                        const float* zeros, const Planes& planes) {
   const int64_t lanes = VectorLanes();
   for (int64_t t = 0; t < count; ++t) {
-    const int64_t tile = first + t, n = tile / grid.a_picture(), i = tile % grid.a_picture() / grid.cols, j = tile % grid.cols;
+    const auto [n, i, j] = grid.at(first + t);
     const float* at[2][2];
-    TilePixels<2>(picture, n, 2 * i, 2 * j, zeros, at);
+    TilePixels<2>(picture, n, i, j, zeros, at);
     for (int64_t c = 0; c < 2 * lanes; c += lanes) {
       const int64_t left = std::clamp<int64_t>(valid - c, 0, lanes);
       const auto mask = hn::FirstN(kF32, static_cast<size_t>(left));
@@ -194,7 +200,7 @@ void TransformOutput(const Planes& planes, const Correlation& job, const TileGri
                      const float* bias) {
   const int64_t lanes = VectorLanes();
   for (int64_t t = 0; t < count; ++t) {
-    const int64_t tile = first + t, n = tile / grid.a_picture(), i = 2 * (tile % grid.a_picture() / grid.cols), j = 2 * (tile % grid.cols);
+    const auto [n, i, j] = grid.at(first + t);
     float* out = job.result + ((n * grid.result_h + i) * grid.result_w + j) * job.result_c() + channel;
     const bool below = i + 1 < grid.result_h, beside = j + 1 < grid.result_w;
     for (int64_t c = 0; c < valid; c += lanes) {
@@ -326,6 +332,19 @@ int64_t tiles_at_once(int64_t channels) { return std::clamp<int64_t>((int64_t{1}
 /// The same in the weights' gradient, where they are also what is summed in a piece: by shape alone.
 int64_t tiles_in_a_piece(const ConvShape& s) { return std::clamp<int64_t>((int64_t{1} << 18) / (kPositions * (s.c + s.k)), 128, 256); }
 
+/// The transformed tiles that a thread of the pool works on, and what it makes of them.
+struct SlotBuffers {
+  float *in, *out;
+};
+std::vector<SlotBuffers> take_buffers(Scratch& scratch, int threads, int64_t in_floats, int64_t out_floats) {
+  std::vector<SlotBuffers> buffers;
+  for (int slot = 0; slot < threads; ++slot) {
+    float* in = scratch.take<float>(in_floats);
+    buffers.push_back({in, scratch.take<float>(out_floats)});
+  }
+  return buffers;
+}
+
 /// Arrays of winograd_f32, taken from a Scratch in this order.
 struct ForwardSizes {
   explicit ForwardSizes(const Correlation& job)
@@ -367,11 +386,7 @@ void winograd_f32(const Correlation& job, const float* w, const FilterSteps& ste
   float* u = scratch.take<float>(size.u);
   float* start = scratch.take<float>(size.bias);
   float* zeros = scratch.take<float>(size.zeros);
-  std::vector<std::pair<float*, float*>> buffers;
-  for (int slot = 0; slot < pool.threads(); ++slot) {
-    float* in = scratch.take<float>(size.in);
-    buffers.emplace_back(in, scratch.take<float>(size.out));
-  }
+  const std::vector<SlotBuffers> buffers = take_buffers(scratch, pool.threads(), size.in, size.out);
   const int64_t lanes = HWY_DYNAMIC_DISPATCH(VectorLanes)(), width = 2 * lanes;
   const int64_t block = kPositions * job.group_in * width;
   pack_filters(job, w, steps, block, u, pool);
@@ -387,8 +402,8 @@ void winograd_f32(const Correlation& job, const float* w, const FilterSteps& ste
   pool.parallel_for(count, [&](int64_t task, int slot) {
     const int64_t first = task * tiles / count, number = (task + 1) * tiles / count - first;
     const int64_t in_width = padded(job.group_in, lanes);
-    const Planes in{buffers[static_cast<size_t>(slot)].first, in_width, Planes::plane_floats(size.tiles, in_width)};
-    const Planes out{buffers[static_cast<size_t>(slot)].second, width, Planes::plane_floats(size.tiles, width)};
+    const Planes in{buffers[static_cast<size_t>(slot)].in, in_width, Planes::plane_floats(size.tiles, in_width)};
+    const Planes out{buffers[static_cast<size_t>(slot)].out, width, Planes::plane_floats(size.tiles, width)};
     HWY_DYNAMIC_DISPATCH(RunTiles)(job, grid, u, start, first, number, zeros, in, out);
   });
 }
@@ -404,11 +419,7 @@ void winograd_wgrad_f32(const ConvShape& s, int64_t lane_size, const float* x, c
   Scratch scratch(memory);
   float* panels = scratch.take<float>(size.panels);
   float* zeros = scratch.take<float>(size.zeros);
-  std::vector<std::pair<float*, float*>> buffers;
-  for (int slot = 0; slot < pool.threads(); ++slot) {
-    float* in = scratch.take<float>(size.x);
-    buffers.emplace_back(in, scratch.take<float>(size.dy));
-  }
+  const std::vector<SlotBuffers> buffers = take_buffers(scratch, pool.threads(), size.x, size.dy);
   std::fill_n(zeros, size.zeros, 0.0F);
   const int64_t lanes_of_vector = HWY_DYNAMIC_DISPATCH(VectorLanes)(), width = 2 * lanes_of_vector;
   const Lanes lanes{s.n, lane_size};
@@ -423,8 +434,8 @@ void winograd_wgrad_f32(const ConvShape& s, int64_t lane_size, const float* x, c
     const int64_t lane = task / (row_parts * block_parts), row_part = task % row_parts, block_part = task / row_parts % block_parts;
     const int row_begin = static_cast<int>(4 * row_part / row_parts), row_end = static_cast<int>(4 * (row_part + 1) / row_parts);
     const int64_t x_width = padded(s.c, lanes_of_vector);
-    const Planes in{buffers[static_cast<size_t>(slot)].first, x_width, Planes::plane_floats(size.tiles, x_width)};
-    const Planes out{buffers[static_cast<size_t>(slot)].second, width, Planes::plane_floats(size.tiles, width)};
+    const Planes in{buffers[static_cast<size_t>(slot)].in, x_width, Planes::plane_floats(size.tiles, x_width)};
+    const Planes out{buffers[static_cast<size_t>(slot)].out, width, Planes::plane_floats(size.tiles, width)};
     const int64_t begin = lanes.begin(lane) * grid.a_picture(), end = lanes.end(lane) * grid.a_picture();
     for (int64_t first = begin; first < end; first += size.tiles) {
       const int64_t count = std::min(size.tiles, end - first);
