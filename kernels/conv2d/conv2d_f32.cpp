@@ -78,7 +78,8 @@ void run(Correlation job, const ConvShape& shape, const FilterSteps& steps, cons
   Scratch scratch(memory);
   float* weights = scratch.take<float>(weight_floats(job, shape));
   float* start = scratch.take<float>(start_floats(job));
-  pack_filters(job, w, steps, job.rows.taps * job.cols.taps * job.group_in * correlate_block(), weights, pool);
+  const int64_t width = correlate_block();
+  pack_filters(job, w, steps, width, job.rows.taps * job.cols.taps * job.group_in * width, weights, pool);
   pack_start(job, bias, start);
   job.weights = weights;
   job.start = start;
@@ -87,8 +88,8 @@ void run(Correlation job, const ConvShape& shape, const FilterSteps& steps, cons
 
 }  // namespace
 
-void pack_filters(const Correlation& job, const float* w, const FilterSteps& at, int64_t block_floats, float* packed, ThreadPool& pool) {
-  const int64_t width = correlate_block();
+void pack_filters(const Correlation& job, const float* w, const FilterSteps& at, int64_t width, int64_t block_floats, float* packed,
+                  ThreadPool& pool) {
   const int64_t blocks = (job.group_out + width - 1) / width;
   pool.parallel_for(job.groups * blocks, [&](int64_t b) {
     const int64_t first = b % blocks * width, valid = std::min(width, job.group_out - first);

@@ -29,9 +29,10 @@ struct FilterSteps {
   int64_t group, row, col, out, in;
 };
 
-/// The filters [groups, blocks, rows.taps, cols.taps, group_in, correlate_block()], zeros after group_out, taps in the order of the walk; blocks
+/// The filters [groups, blocks, rows.taps, cols.taps, group_in, width], zeros after group_out, taps in the order of the walk; blocks
 /// lie `block_floats` apart.
-void pack_filters(const Correlation& job, const float* w, const FilterSteps& steps, int64_t block_floats, float* packed, ThreadPool& pool);
+void pack_filters(const Correlation& job, const float* w, const FilterSteps& steps, int64_t width, int64_t block_floats, float* packed,
+                  ThreadPool& pool);
 
 /// Result channels that one pass of the register block makes: `block` above.
 int64_t correlate_block();

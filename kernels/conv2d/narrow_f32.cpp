@@ -128,16 +128,12 @@ HWY_EXPORT(RunPicture);
 
 constexpr int64_t kMostPlaneFloats = 1 << 16;  // they should stay in a second-level cache
 
-/// Filters [taps][taps][in][out] in the order of the walk, and where in the planes their values are.
-void order_filters(const Correlation& job, const float* w, const FilterSteps& at, const PaddedPlanes& planes, float* ordered, int64_t* offsets) {
+/// Where in the planes the values of a result's taps and channels are, in the order of its filters.
+void order_values(const Correlation& job, const PaddedPlanes& planes, int64_t* offsets) {
   for (int64_t t = 0; t < job.rows.taps; ++t)
-    for (int64_t u = 0; u < job.cols.taps; ++u) {
-      const float* tap = w + (job.rows.filter + t * job.rows.filter_step) * at.row + (job.cols.filter + u * job.cols.filter_step) * at.col;
-      for (int64_t i = 0; i < job.group_in; ++i) {
+    for (int64_t u = 0; u < job.cols.taps; ++u)
+      for (int64_t i = 0; i < job.group_in; ++i)
         *offsets++ = (i * planes.height + t * job.rows.offset_step) * planes.width + u * job.cols.offset_step;
-        for (int64_t o = 0; o < job.group_out; ++o) *ordered++ = tap[o * at.out + i * at.in];
-      }
-    }
 }
 
 void copy_planes(const Correlation& job, int64_t image, const PaddedPlanes& planes) {
@@ -186,7 +182,8 @@ void narrow_f32(const Correlation& job, const float* w, const FilterSteps& steps
   const int64_t floats = job.group_in * planes.plane();
   std::vector<float*> slots;
   for (int slot = 0; slot < pool.threads(); ++slot) slots.push_back(scratch.take<float>(floats));
-  order_filters(job, w, steps, planes, filters, offsets);
+  pack_filters(job, w, steps, job.group_out, values * job.group_out, filters, pool);
+  order_values(job, planes, offsets);
   std::fill_n(start, job.group_out, 0.0F);
   if (bias != nullptr) std::copy_n(bias, job.group_out, start);
   pool.parallel_for(job.images, [&](int64_t image, int slot) {

@@ -389,7 +389,7 @@ void winograd_f32(const Correlation& job, const float* w, const FilterSteps& ste
   const std::vector<SlotBuffers> buffers = take_buffers(scratch, pool.threads(), size.in, size.out);
   const int64_t lanes = HWY_DYNAMIC_DISPATCH(VectorLanes)(), width = 2 * lanes;
   const int64_t block = kPositions * job.group_in * width;
-  pack_filters(job, w, steps, block, u, pool);
+  pack_filters(job, w, steps, width, block, u, pool);
   pool.parallel_for((job.group_out + width - 1) / width, [&](int64_t b) { HWY_DYNAMIC_DISPATCH(TransformFilters)(u + b * block, job.group_in * width); });
   std::fill_n(start, size.bias, 0.0F);
   if (bias != nullptr) std::copy_n(bias, job.group_out, start);
