@@ -10,6 +10,7 @@
 #include "tools/cli_parts.h"
 #include "tools/cli_report.h"
 #include "tools/cli_text.h"
+#include "tools/config_table.h"
 #include "tools/nearest.h"
 
 namespace tern {
@@ -322,7 +323,7 @@ EvaluateCommand parse_evaluate(std::span<const char* const> argv) {
   std::vector<std::string> arguments(argv.begin() + 1, argv.end());
   if (std::optional<CliText> text = parse(app, arguments)) return *text;
   args.train_split = choice<int, 2>(split, "--split", {"test", "train"}) == 1;
-  args.tta = choice<TtaName, 3>(tta, "--tta", kTtaNames);
+  args.tta = choice<TtaName>(tta, "--tta", config_table::EnumNames<TtaName>::values);
   parse_device(args.device);
   if (args.compare && args.checkpoints.size() < 2) throw ConfigError("--compare: got 1 checkpoint, wanted at least 2");
   return args;

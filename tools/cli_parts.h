@@ -40,8 +40,6 @@ void refuse_both(const CLI::App& app, const char* a, const char* b);
 constexpr const char* kCompletionArgument = "--print-completion";
 constexpr const char* kManArgument = "--print-man";
 
-constexpr std::array<const char*, 3> kTtaNames = {"none", "flip", "flip_shift"};
-
 /// Runs CLI11's parser; its exceptions become CliText or ConfigError.
 std::optional<CliText> parse(CLI::App& app, const std::vector<std::string>& args);
 /// Some options may stand alone: `--resume` then takes "auto", also where a config file follows, `--profile` 5 and `--dashboard`

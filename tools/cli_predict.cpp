@@ -1,4 +1,5 @@
 #include "tools/cli_parts.h"
+#include "tools/config_table.h"
 
 namespace tern::cli {
 
@@ -14,7 +15,7 @@ PredictParser::PredictParser(CLI::App& app) : command(app.add_subcommand("predic
 }
 
 PredictArgs PredictParser::result() {
-  args.tta = choice<TtaName, 3>(tta, "--tta", kTtaNames);
+  args.tta = choice<TtaName>(tta, "--tta", config_table::EnumNames<TtaName>::values);
   parse_device(args.device);
   return args;
 }
