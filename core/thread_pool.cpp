@@ -78,19 +78,35 @@ bool ThreadPool::spin(Condition condition) const {
   return false;
 }
 
+void ThreadPool::Call::cut(int threads) {
+  share_count = static_cast<int>(std::clamp<int64_t>(count, 0, std::min(threads, kMaxShares)));
+  for (int i = 0; i < share_count; ++i) {
+    Share& share = shares[static_cast<size_t>(i)];
+    share.next.store(count * i / share_count, std::memory_order_relaxed);
+    share.end = count * (i + 1) / share_count;
+  }
+}
+
+bool ThreadPool::Call::has_indices() const {
+  return std::any_of(shares.begin(), shares.begin() + share_count,
+                     [](const Share& share) { return share.next.load(std::memory_order_relaxed) < share.end; });
+}
+
 void ThreadPool::work(Call& call, int slot) {
-  for (;;) {
-    const int64_t index = call.next.fetch_add(1, std::memory_order_relaxed);
-    if (index >= call.count) return;
-    try {
-      call.invoke(call.context, index, slot);
-    } catch (...) {
-      // Every index below this one was handed out before it, so the lowest throwing index always runs.
-      call.next.store(call.count, std::memory_order_relaxed);
-      std::lock_guard lock(call.error_mutex);
-      if (!call.error || index < call.error_index) {
-        call.error = std::current_exception();
-        call.error_index = index;
+  for (int i = 0; i < call.share_count; ++i) {
+    Share& share = call.shares[static_cast<size_t>((slot + i) % call.share_count)];
+    for (;;) {
+      const int64_t index = share.next.fetch_add(1, std::memory_order_relaxed);
+      // Only what is above an index that threw is dropped, so the lowest throwing index always runs.
+      if (index >= share.end || index > call.error_index.load(std::memory_order_relaxed)) break;
+      try {
+        call.invoke(call.context, index, slot);
+      } catch (...) {
+        std::lock_guard lock(call.error_mutex);
+        if (index < call.error_index.load(std::memory_order_relaxed)) {
+          call.error = std::current_exception();
+          call.error_index.store(index, std::memory_order_relaxed);
+        }
       }
     }
   }
@@ -98,6 +114,7 @@ void ThreadPool::work(Call& call, int slot) {
 
 void ThreadPool::run(Call& call) {
   const int slot = slot_of_this_thread();
+  call.cut(threads());
   if (call.count <= 1 || workers_.empty()) {
     work(call, slot);
   } else {
@@ -131,7 +148,7 @@ ThreadPool::Call* ThreadPool::join_open_call() {
   // Newest first: an inner call is what an outer one is waiting for.
   for (auto it = open_.rbegin(); it != open_.rend(); ++it) {
     Call& call = **it;
-    if (call.next.load(std::memory_order_relaxed) >= call.count) continue;
+    if (!call.has_indices()) continue;
     call.helpers.fetch_add(1, std::memory_order_relaxed);
     return &call;
   }

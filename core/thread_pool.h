@@ -1,9 +1,11 @@
 #pragma once
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -31,12 +33,14 @@ class ThreadPool {
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
   /// Calls `body(i)` or `body(i, slot)` once for each i in 0..count-1 and returns when all calls have returned; what
-  /// they wrote is then visible to the caller. Indices are handed out one by one in ascending order.
+  /// they wrote is then visible to the caller. A thread takes indices one by one from a stretch of its own, which is the
+  /// same part of 0..count-1 in every call, and then from the others': in the next loop over the same data it mostly
+  /// finds in its caches what it wrote there itself.
   ///
   /// `slot`, in 0..threads()-1, is never shared by two threads of the same call: it indexes a workspace that belongs to
   /// the call. A nested call is a call of its own; its workers are those that are idle.
   ///
-  /// When bodies throw, indices not yet handed out are dropped and the exception of the lowest throwing index is
+  /// When bodies throw, higher indices not yet handed out are dropped and the exception of the lowest throwing index is
   /// rethrown here once the running bodies are done: the same one for any number of threads.
   template <class Body>
   void parallel_for(int64_t count, Body&& body) {
@@ -57,16 +61,27 @@ class ThreadPool {
   }
 
  private:
+  /// A stretch of a call's indices.
+  struct alignas(64) Share {
+    std::atomic<int64_t> next;  // to hand out; `end` and more: none left
+    int64_t end;
+  };
+  static constexpr int kMaxShares = 16;  // with more threads, some begin with the same one
+
   /// One parallel_for: lives on its caller's stack and is in `open_` while workers may join it.
   struct Call {
     void (*invoke)(void* context, int64_t index, int slot) = nullptr;
     void* context = nullptr;
     int64_t count = 0;
-    std::atomic<int64_t> next{0};  // the next index to hand out; `count` and more: none left
-    std::atomic<int> helpers{0};   // workers inside; raised and lowered under mutex_
+    std::array<Share, kMaxShares> shares;
+    int share_count = 0;
+    std::atomic<int> helpers{0};  // workers inside; raised and lowered under mutex_
     std::mutex error_mutex;
-    std::exception_ptr error;
-    int64_t error_index = 0;
+    std::exception_ptr error;                                                  // guarded by error_mutex
+    std::atomic<int64_t> error_index{std::numeric_limits<int64_t>::max()};  // the lowest so far; written under error_mutex
+
+    void cut(int threads);
+    bool has_indices() const;
   };
 
   void run(Call& call);

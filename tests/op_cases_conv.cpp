@@ -101,6 +101,7 @@ std::vector<OpCase> conv_cases() {
   // Few result channels, in either direction, beside one and several vectors of pixels.
   add_rows(rows, "narrow", {.padding = 2}, {{{3, 9, 19, 3}, 6, 5, 5}, {{2, 5, 33, 8}, 1, 3, 3}, {{1, 12, 8, 7}, 17, 2, 4}}, true, 2);
   add_rows(rows, "narrow_valid", {}, {{{2, 6, 20, 4}, 8, 3, 5}});
+  add_rows(rows, "narrow_deep", {.padding = 1}, {{{1, 4, 5, 3}, 97, 3, 3}});
   add_rows(rows, "valid", {}, {{{2, 5, 9, 4}, 6, 3, 2}, {{1, 6, 5, 3}, 17, 5, 5}});
   add_rows(rows, "5x5", {.padding = 2}, {{{2, 7, 6, 3}, 31, 5, 5}}, true);
   add_rows(rows, "1x1", {}, {{{3, 3, 5, 17}, 9, 1, 1}}, true);

@@ -1,6 +1,7 @@
 #include "kernels/bias_grad/bias_grad.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "core/autograd.h"
 #include "core/convert.h"
@@ -39,6 +40,23 @@ void sum_rows(const T* from, int64_t stride, int64_t rows, int64_t columns, Comp
     }
     for (int64_t j = 0; j < columns; ++j) sum[j] += block[j];
   }
+}
+
+/// sum[j] = a picture's elements [rows, width] of column j.
+template <class T>
+void sum_picture(const T* from, int64_t rows, int64_t width, Compute<T>* sum) {
+  // Narrow rows are taken several at a time, as many as fill whole tiles of columns.
+  const int64_t joined = width < kColumns ? kColumns / std::gcd(kColumns, width) : 1;
+  const int64_t wide = joined * width, wide_rows = rows / joined;
+  if (joined == 1 || wide_rows == 0) {
+    for (int64_t j = 0; j < width; j += kColumns) sum_rows(from + j, width, rows, std::min(kColumns, width - j), sum + j);
+    return;
+  }
+  Compute<T> sums[kColumns * kColumns];
+  for (int64_t j = 0; j < wide; j += kColumns) sum_rows(from + j, wide, wide_rows, kColumns, sums + j);
+  sum_rows(from + wide_rows * wide, width, rows - wide_rows * joined, width, sum);
+  for (int64_t i = 0; i < joined; ++i)
+    for (int64_t j = 0; j < width; ++j) sum[j] += sums[i * width + j];
 }
 
 AxisMask all_but_last(const Shape& dy) {
@@ -94,10 +112,7 @@ class BiasGradOp final : public OpBase<BiasGradOp> {
     const T* dy = l.in[0].data<T>();
     T* db = l.out[0].data<T>();
 
-    const auto sum_picture = [&](int64_t n) {
-      for (int64_t j = 0; j < width; j += kColumns)
-        sum_rows(dy + n * rows * width + j, width, rows, std::min(kColumns, width - j), sums + n * width + j);
-    };
+    const auto sum_one = [&](int64_t n) { sum_picture(dy + n * rows * width, rows, width, sums + n * width); };
     // Lane sums gather in the vector of the lane's first picture.
     const auto sum_lane = [&](int64_t lane) {
       C* sum = sums + lanes.begin(lane) * width;
@@ -105,10 +120,10 @@ class BiasGradOp final : public OpBase<BiasGradOp> {
         for (int64_t j = 0; j < width; ++j) sum[j] += sums[n * width + j];
     };
     if (l.in[0].numel() <= 1 << 15) {
-      for (int64_t n = 0; n < lanes.rows; ++n) sum_picture(n);
+      for (int64_t n = 0; n < lanes.rows; ++n) sum_one(n);
       for (int64_t lane = 0; lane < lanes.count(); ++lane) sum_lane(lane);
     } else {
-      l.context.pool().parallel_for(lanes.rows, sum_picture);
+      l.context.pool().parallel_for(lanes.rows, sum_one);
       l.context.pool().parallel_for(lanes.count(), sum_lane);
     }
     tree_sum(sums, lanes.count(), lanes.size * width, width);

@@ -2,9 +2,11 @@
 #include "kernels/common/gemm.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "core/thread_pool.h"
+#include "kernels/common/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/common/gemm.cpp"
@@ -18,7 +20,8 @@ namespace {
 
 constexpr int64_t kChunk = 256;       // of k: a panel of a and one of b fit the first-level cache
 constexpr int64_t kMaxColumns = 32;   // of a panel of b on any target
-constexpr int64_t kSerialWork = 1 << 16;  // multiply-adds below which waking threads costs more than it gives
+constexpr int64_t kFewPanels = 4;     // of rows
+constexpr int64_t kShort = 64;        // a k of which a panel's rows stay in the first-level cache wherever they lie
 
 int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
@@ -81,23 +84,29 @@ struct Finish {
   const float* bias = nullptr;  // at the block's first column; set for the last chunk only
 };
 
-/// R rows by kColumns columns of c over `depth` steps of k. a: [depth][R]; b: [depth] rows `b_stride` apart.
-template <int R>
-void block(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, int64_t b_stride, int64_t depth, float* HWY_RESTRICT c,
+/// R rows by kColumns columns of c over `depth` steps of k. a: its rows `a_stride` apart where kRowMajor, else its columns; b: [depth]
+/// rows `b_stride` apart.
+template <int R, bool kRowMajor>
+void block(const float* HWY_RESTRICT a, int64_t a_stride, const float* HWY_RESTRICT b, int64_t b_stride, int64_t depth, float* HWY_RESTRICT c,
            int64_t c_stride, int64_t columns, Finish finish) {
   const D d;
   V sum[R][2];
+  // The processor adds up to two strides to an address by itself: a pointer for every third row will do.
+  constexpr int kTogether = kRowMajor ? 3 : R;
+  const float* at[(R + kTogether - 1) / kTogether];
+  for (size_t i = 0; i < std::size(at); ++i) at[i] = a + static_cast<int64_t>(i) * kTogether * a_stride;
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) sum[r][0] = sum[r][1] = hn::Zero(d);
-  for (int64_t k = 0; k < depth; ++k, a += R, b += b_stride) {
+  for (int64_t k = 0; k < depth; ++k, b += b_stride) {
     const V b0 = hn::LoadU(d, b);
     const V b1 = hn::LoadU(d, b + kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      const V ar = hn::Set(d, a[r]);
+      const V ar = hn::Set(d, at[r / kTogether][r % kTogether * (kRowMajor ? a_stride : 1)]);
       sum[r][0] = hn::MulAdd(ar, b0, sum[r][0]);
       sum[r][1] = hn::MulAdd(ar, b1, sum[r][1]);
     }
+    for (const float*& pointer : at) pointer += kRowMajor ? 1 : a_stride;
   }
   if (columns == kColumns) {
     for (int r = 0; r < R; ++r, c += c_stride) {
@@ -123,12 +132,12 @@ void block(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, int64_t b_s
   }
 }
 
-using Block = void (*)(const float*, const float*, int64_t, int64_t, float*, int64_t, int64_t, Finish);
+using Block = void (*)(const float*, int64_t, const float*, int64_t, int64_t, float*, int64_t, int64_t, Finish);
 
 template <int... R>
-Block block_of(int64_t rows, std::integer_sequence<int, R...>) {
-  static constexpr Block kBlocks[] = {block<R + 1>...};
-  return kBlocks[rows - 1];
+Block block_of(int64_t rows, bool row_major, std::integer_sequence<int, R...>) {
+  static constexpr Block kBlocks[2][kRows] = {{block<R + 1, false>...}, {block<R + 1, true>...}};
+  return kBlocks[row_major][rows - 1];
 }
 
 /// One product: its packed operands and its cut into tasks.
@@ -137,13 +146,23 @@ class Product {
   Product(const Gemm& gemm, const float* a, const float* b, const float* bias, float* c, float* workspace)
       : g_(gemm), a_(a), b_(b), bias_(bias), c_(c), padded_n_(round_up(gemm.n, kColumns)), packed_a_(workspace),
         packed_b_(workspace + round_up(gemm.m * gemm.k, 16)) {
-    // With few rows, b is read once or twice: a copy would cost more than its better layout gives.
-    direct_b_ = !gemm.transpose_b && gemm.m <= 2 * kRows;
+    // What is read only a few times is read in place: a copy would cost more than its better layout gives, above all to the thread that
+    // has to fetch it from the caches of another.
+    in_place_ = gemm.m <= kFewPanels * kRows || gemm.k <= kShort;
   }
 
-  void run(ThreadPool& pool) const {
+  void run(ThreadPool& all_threads) const {
+    ThreadPool& pool = pool_for(all_threads, 2.0 * static_cast<double>(g_.m * g_.n * g_.k));
     const int64_t row_panels = (g_.m + kRows - 1) / kRows;
     const int64_t column_panels = padded_n_ / kColumns;
+    if (in_place_) {  // a thread packs its columns of b itself, right before all rows are multiplied with them
+      pool.parallel_for(column_panels, [&](int64_t panel) {
+        const int64_t j = panel * kColumns;
+        pack_b(j);
+        multiply_panels(0, g_.m, j, std::min(g_.n, j + kColumns));
+      });
+      return;
+    }
     // A task's part of one chunk of b stays in the second-level cache for all its rows; few rows are cut finer, so that
     // there is a task for every thread.
     const bool large = row_panels >= 32;
@@ -151,23 +170,16 @@ class Product {
     const int64_t task_columns = (large ? 8 : 4) * kColumns;
     const int64_t row_tasks = (g_.m + task_rows - 1) / task_rows;
     const int64_t column_tasks = (g_.n + task_columns - 1) / task_columns;
-    auto pack = [&](int64_t i) {
+    pool.parallel_for(row_panels + column_panels, [&](int64_t i) {
       if (i < row_panels)
         pack_a(i * kRows);
       else
         pack_b((i - row_panels) * kColumns);
-    };
-    auto multiply = [&](int64_t i) {
+    });
+    pool.parallel_for(row_tasks * column_tasks, [&](int64_t i) {
       const int64_t row = i / column_tasks * task_rows, column = i % column_tasks * task_columns;
       multiply_panels(row, std::min(g_.m, row + task_rows), column, std::min(g_.n, column + task_columns));
-    };
-    if (g_.m * g_.n * g_.k <= kSerialWork) {
-      for (int64_t i = 0; i < row_panels + column_panels; ++i) pack(i);
-      for (int64_t i = 0; i < row_tasks * column_tasks; ++i) multiply(i);
-    } else {
-      pool.parallel_for(row_panels + column_panels, pack);
-      pool.parallel_for(row_tasks * column_tasks, multiply);
-    }
+    });
   }
 
  private:
@@ -176,7 +188,7 @@ class Product {
   // A chunk holds its panels one after another, a panel its k steps.
   float* a_at(int64_t i, int64_t k) const { return packed_a_ + k * g_.m + i * depth_at(k); }
   float* b_at(int64_t j, int64_t k) const { return packed_b_ + k * padded_n_ + j * depth_at(k); }
-  bool reads_b_in_place(int64_t j) const { return direct_b_ && j + kColumns <= g_.n; }
+  bool reads_b_in_place(int64_t j) const { return in_place_ && !g_.transpose_b && j + kColumns <= g_.n; }
 
   void pack_a(int64_t i) const {
     const int64_t rows = rows_at(i);
@@ -206,10 +218,13 @@ class Product {
     for (int64_t k = 0; k < g_.k; k += kChunk) {
       const bool last = k + kChunk >= g_.k;
       for (int64_t i = row_begin; i < row_end; i += kRows) {
-        const Block run_block = block_of(rows_at(i), std::make_integer_sequence<int, kRows>());
+        const bool row_major = in_place_ && !g_.transpose_a;
+        const Block run_block = block_of(rows_at(i), row_major, std::make_integer_sequence<int, kRows>());
+        const float* a = !in_place_ ? a_at(i, k) : row_major ? a_ + i * g_.k + k : a_ + k * g_.m + i;
+        const int64_t a_stride = !in_place_ ? rows_at(i) : row_major ? g_.k : g_.m;
         for (int64_t j = column_begin; j < column_end; j += kColumns) {
           const bool direct = reads_b_in_place(j);
-          run_block(a_at(i, k), direct ? b_ + k * g_.n + j : b_at(j, k), direct ? g_.n : kColumns, depth_at(k),
+          run_block(a, a_stride, direct ? b_ + k * g_.n + j : b_at(j, k), direct ? g_.n : kColumns, depth_at(k),
                     c_ + i * g_.n + j, g_.n, std::min<int64_t>(kColumns, g_.n - j),
                     {.add = k > 0 || g_.accumulate, .bias = last && bias_ ? bias_ + j : nullptr});
         }
@@ -222,7 +237,7 @@ class Product {
   float* c_;
   int64_t padded_n_;
   float *packed_a_, *packed_b_;
-  bool direct_b_;
+  bool in_place_;
 };
 
 void gemm_f32(const Gemm& gemm, const float* a, const float* b, const float* bias, float* c, float* workspace, ThreadPool& pool) {

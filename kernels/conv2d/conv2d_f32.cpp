@@ -6,6 +6,7 @@
 #include "kernels/common/scratch.h"
 #include "kernels/conv2d/correlate_f32.h"
 #include "kernels/conv2d/narrow_f32.h"
+#include "kernels/conv2d/scatter_f32.h"
 #include "kernels/conv2d/winograd_f32.h"
 
 namespace tern {
@@ -62,6 +63,8 @@ int64_t weight_floats(const Correlation& job, const ConvShape& s) {
 }
 int64_t start_floats(const Correlation& job) { return job.groups * padded(job.group_out); }
 
+bool scatters(const ConvShape& s) { return !winograd_fits(s) && scatter_fits(s); }
+
 size_t workspace_bytes(const Correlation& job, const ConvShape& s, int threads) {
   if (winograd_fits(s)) return winograd_f32_workspace(job, threads);
   if (narrow_fits(job)) return narrow_f32_workspace(job, threads);
@@ -116,11 +119,13 @@ void conv2d_f32(const ConvShape& shape, const float* x, const float* w, const fl
 }
 
 size_t conv2d_dgrad_f32_workspace(const ConvShape& shape, int threads) {
+  if (scatters(shape)) return scatter_dgrad_f32_workspace(shape, threads);
   return workspace_bytes(backward_job(shape, 0, 0), shape, threads);
 }
 
 void conv2d_dgrad_f32(const ConvShape& shape, const float* dy, const float* w, float* dx, std::span<std::byte> scratch,
                       ThreadPool& pool) {
+  if (scatters(shape)) return scatter_dgrad_f32(shape, dy, w, dx, scratch, pool_for(pool, conv_flops(shape)));
   for (int64_t h = 0; h < shape.options.stride.h; ++h)
     for (int64_t v = 0; v < shape.options.stride.w; ++v)
       run(backward_job(shape, h, v), shape, backward_steps(shape), dy, w, nullptr, dx, scratch, pool);

@@ -48,8 +48,8 @@ constexpr int64_t kChain = 96;
 inline int64_t VectorLanes() { return static_cast<int64_t>(hn::Lanes(kF32)); }
 
 /// Q pixels x V vectors of result channels. Every element is the same sum over the taps in order: chains of kChain
-/// products or a little more, cut where the taps alone say.
-template <int Q, int V>
+/// products or a little more, cut where the taps alone say. kOneChain: there are too few taps for a second one.
+template <int Q, int V, bool kOneChain>
 void Block(const float* const* pixels, const TapSteps& taps, const float* HWY_RESTRICT weights, const float* start,
            float* const* results, int64_t valid) {
   using Vec = hn::Vec<decltype(kF32)>;
@@ -57,7 +57,7 @@ void Block(const float* const* pixels, const TapSteps& taps, const float* HWY_RE
   Vec sum[Q][V], total[Q][V];
   TERN_UNROLL for (int i = 0; i < Q; ++i) TERN_UNROLL for (int v = 0; v < V; ++v) {
     sum[i][v] = hn::Zero(kF32);
-    total[i][v] = hn::LoadU(kF32, start + v * lanes);
+    if constexpr (!kOneChain) total[i][v] = hn::LoadU(kF32, start + v * lanes);
   }
   int64_t chain = 0;
   for (int64_t r = 0; r < taps.rows; ++r) {
@@ -77,7 +77,7 @@ void Block(const float* const* pixels, const TapSteps& taps, const float* HWY_RE
             TERN_UNROLL for (int v = 0; v < V; ++v) sum[i][v] = hn::MulAdd(x, w[v], sum[i][v]);
           }
         }
-        if (chain < kChain) continue;
+        if (kOneChain || chain < kChain) continue;
         chain = 0;
         TERN_UNROLL for (int i = 0; i < Q; ++i) TERN_UNROLL for (int v = 0; v < V; ++v) {
           total[i][v] = hn::Add(total[i][v], sum[i][v]);
@@ -87,8 +87,10 @@ void Block(const float* const* pixels, const TapSteps& taps, const float* HWY_RE
     }
     weights += taps.weight_gap;
   }
-  TERN_UNROLL for (int i = 0; i < Q; ++i) TERN_UNROLL for (int v = 0; v < V; ++v) sum[i][v] =
-      hn::Add(total[i][v], sum[i][v]);
+  TERN_UNROLL for (int v = 0; v < V; ++v) {
+    const Vec first = hn::LoadU(kF32, start + v * lanes);
+    TERN_UNROLL for (int i = 0; i < Q; ++i) sum[i][v] = hn::Add(kOneChain ? first : total[i][v], sum[i][v]);
+  }
   if (valid == V * lanes) {
     TERN_UNROLL for (int i = 0; i < Q; ++i) TERN_UNROLL for (int v = 0; v < V; ++v)
         hn::StoreU(sum[i][v], kF32, results[i] + v * lanes);
@@ -104,12 +106,14 @@ void Block(const float* const* pixels, const TapSteps& taps, const float* HWY_RE
 using BlockFunction = void (*)(const float* const*, const TapSteps&, const float*, const float*, float* const*,
                                int64_t);
 
-template <int V, int... I>
+template <int V, bool kOneChain, int... I>
 constexpr std::array<BlockFunction, sizeof...(I)> MakeBlocks(std::integer_sequence<int, I...>) {
-  return {&Block<I + 1, V>...};
+  return {&Block<I + 1, V, kOneChain>...};
 }
-constexpr auto kBlocks1 = MakeBlocks<1>(std::make_integer_sequence<int, kMaxPixels>());
-constexpr auto kBlocks2 = MakeBlocks<2>(std::make_integer_sequence<int, kMaxPixels>());
+using PixelCounts = std::make_integer_sequence<int, kMaxPixels>;
+constexpr std::array<std::array<BlockFunction, kMaxPixels>, 4> kBlocks = {
+    MakeBlocks<1, false>(PixelCounts()), MakeBlocks<1, true>(PixelCounts()), MakeBlocks<2, false>(PixelCounts()),
+    MakeBlocks<2, true>(PixelCounts())};
 
 /// Block `b` of the result channels of a rectangle of pixels in every image of the band. All of them read the same
 /// taps, none from padding.
@@ -146,7 +150,8 @@ void Rectangle(const Correlation& job, const Band& band, const AxisRun& rows, co
     j = cols.begin;
     if (++i == rows.end) i = rows.begin, ++n;
   };
-  const auto& functions = valid <= VectorLanes() ? kBlocks1 : kBlocks2;
+  const bool one_chain = taps.rows * taps.cols * taps.run < kChain;
+  const auto& functions = kBlocks[(valid <= VectorLanes() ? 0 : 2) + (one_chain ? 1 : 0)];
   for (int64_t tile = 0; tile < tiles; ++tile) {
     const int64_t count = (tile + 1) * pixels / tiles - tile * pixels / tiles;  // evenly filled tiles
     const float* at[kMaxPixels];

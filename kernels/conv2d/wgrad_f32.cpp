@@ -176,7 +176,7 @@ constexpr int64_t kChainPixels = 256;  // long enough to hide the panel's traffi
 
 /// The taps of a filter's row and their channels are neighbours in x. With few channels they are taken as one tap of more channels, which
 /// fills the registers; that wants rows of x with their padding.
-bool joins_taps(const ConvShape& s) { return s.options.groups == 1 && s.options.dilation.w == 1 && s.c * s.s <= 16; }
+bool joins_taps(const ConvShape& s) { return s.options.groups == 1 && s.options.dilation.w == 1 && s.c * s.s <= 32; }
 int64_t padded_width(const ConvShape& s) { return s.w + 2 * s.options.padding.w; }
 int64_t padded_floats(const ConvShape& s) { return joins_taps(s) && s.options.padding.w > 0 ? s.n * s.h * padded_width(s) * s.c : 0; }
 

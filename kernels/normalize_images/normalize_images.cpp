@@ -1,5 +1,7 @@
 #include "kernels/normalize_images/normalize_images.h"
 
+#include <type_traits>
+
 #include "core/error.h"
 #include "core/op.h"
 #include "kernels/common/parallel.h"
@@ -53,18 +55,22 @@ void NormalizeImagesOp::run_cpu(Launch& launch) const {
     using T = decltype(t);
     // A pixel has 256 values, so the arithmetic is done once for each.
     T* table = Scratch(launch.workspace).take<T>(kLevels * channels);
-    for (int64_t level = 0; level < kLevels; ++level)
-      for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t c = 0; c < channels; ++c)
+      for (int64_t level = 0; level < kLevels; ++level) {
         const float scaled = static_cast<float>(level) / 255.0f;
         const size_t i = static_cast<size_t>(c);
-        table[level * channels + c] =
+        table[c * kLevels + level] =
             static_cast<T>((scaled - static_cast<float>(options_.mean[i])) / static_cast<float>(options_.std[i]));
       }
     T* y = launch.out[0].data<T>();
-    for_chunks(launch.context, launch.in[0].numel() / channels, [&](int64_t begin, int64_t end) {
+    const auto look_up = [&](int64_t begin, int64_t end, auto count) {
       for (int64_t pixel = begin; pixel < end; ++pixel)
-        for (int64_t c = 0; c < channels; ++c) y[pixel * channels + c] = table[x[pixel * channels + c] * channels + c];
-    });
+        for (int64_t c = 0; c < count; ++c) y[pixel * count + c] = table[c * kLevels + x[pixel * count + c]];
+    };
+    for_chunks(launch.context, launch.in[0].numel() / channels, [&](int64_t begin, int64_t end) {
+      if (channels == 3) return look_up(begin, end, std::integral_constant<int64_t, 3>());
+      look_up(begin, end, channels);
+    }, kElementChunk / 4);
   });
 }
 
