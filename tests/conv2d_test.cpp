@@ -56,7 +56,8 @@ Results run(const Case& t, int threads = 2, int64_t lane_size = 0) { return run(
 
 std::vector<Case> cases() {
   return {Case{}, Case{.options = {.stride = 2, .padding = {0, 2}}}, Case{.options = {.padding = 2, .dilation = 2}},
-          Case{.options = {.padding = 1, .groups = 2}, .c = 6, .k = 10}, Case{.options = {.padding = 1}, .h = 17, .c = 7, .k = 101}};
+          Case{.options = {.padding = 1, .groups = 2}, .c = 6, .k = 10}, Case{.options = {.padding = 1}, .h = 17, .c = 7, .k = 101},
+          Case{.options = {.padding = 1}, .c = 7, .k = 5}};
 }
 
 Floats part(const Floats& values, int64_t i, int64_t parts) {

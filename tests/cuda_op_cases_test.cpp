@@ -93,7 +93,7 @@ bool has_extents(const OpCase& c) {
 /// The same, until the op takes it. What the CPU refuses by name is no valid set: groups that do not divide, a picture
 /// smaller than its filter.
 std::optional<std::vector<Input>> random_set(const OpCase& c, std::mt19937_64& random) {
-  for (int attempt = 0; attempt < 200; ++attempt) {
+  for (int attempt = 0; attempt < 2000; ++attempt) {
     const std::vector<Input> set = with_other_extents(c, random);
     bool other = true;
     for (const auto& listed : c.inputs)

@@ -109,6 +109,25 @@ TEST_CASE("adamw, sgd: 20 clipped steps with two groups follow PyTorch's", "[opt
   }
 }
 
+TEST_CASE("adamw, sgd: averages of gradients that have become 0 end at 0 and are never denormal", "[optim]") {
+  const std::string name = GENERATE("adamw", "momentum");
+  Context context(with_threads(1));
+  State state(context, kCount);
+  for (int64_t t = 1; t <= 400; ++t) {
+    for (int64_t i = 0; i < kCount; ++i) state.grads.data<float>()[i] = t == 1 ? static_cast<float>(i % 2 == 0 ? i : -i) * 1e-30F : 0.0F;
+    if (name == "adamw")
+      adamw(state.adamw_state(state.one, state.zero), {.segments = {{0, kCount, 0, 0.0}}});
+    else
+      sgd(state.sgd_state(state.one, state.zero), {.momentum = 0.9, .segments = {{0, kCount, 0, 0.0}}});
+    for (int64_t i = 0; i < kCount; ++i) {
+      REQUIRE(std::fpclassify(state.m.data<float>()[i]) != FP_SUBNORMAL);
+      REQUIRE(std::fpclassify(state.v.data<float>()[i]) != FP_SUBNORMAL);
+      if (t == 100 && i > 0) REQUIRE(state.m.data<float>()[i] != 0);
+      if (t == 400) REQUIRE(state.m.data<float>()[i] == 0);
+    }
+  }
+}
+
 TEST_CASE("adamw, sgd: a replayed step sees new rates, scales and flags, and gives the eager bits", "[optim][plan]") {
   const std::string name = GENERATE("adamw", "sgd", "nesterov");
   Context context(with_threads(2));

@@ -26,8 +26,8 @@ void adamw_f32(float* master, float* m, float* v, const float* grads, int64_t co
   for_vectors<3>({master, m, v}, grads, count, [&](const std::array<float*, 3>& p, const float* grad) {
     const auto g = hn::Mul(hn::LoadU(d, grad), grad_scale);
     const auto old_m = hn::LoadU(d, p[1]);
-    const auto new_m = hn::MulAdd(one_minus_beta1, hn::Sub(g, old_m), old_m);
-    const auto new_v = hn::Add(hn::Mul(hn::LoadU(d, p[2]), beta2), hn::Mul(hn::Mul(one_minus_beta2, g), g));
+    const auto new_m = without_denormals(d, hn::MulAdd(one_minus_beta1, hn::Sub(g, old_m), old_m));
+    const auto new_v = without_denormals(d, hn::Add(hn::Mul(hn::LoadU(d, p[2]), beta2), hn::Mul(hn::Mul(one_minus_beta2, g), g)));
     const auto denominator = hn::Add(hn::Div(hn::Sqrt(new_v), root_correction2), eps);
     const auto decayed = hn::Mul(hn::LoadU(d, p[0]), keep);
     hn::StoreU(hn::Add(decayed, hn::Div(hn::Mul(minus_step_size, new_m), denominator)), d, p[0]);

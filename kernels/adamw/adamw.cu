@@ -26,8 +26,8 @@ __global__ void adamw_prepare_kernel(FlatSegments segments, AdamWSettings settin
 /// The arithmetic of adamw.cpp, rounding by rounding: contraction would give other bits than the CPU's.
 __device__ inline void adamw_element(float& p, float& m, float& v, float grad, const AdamWFactors& f) {
   const float g = __fmul_rn(grad, f.grad_scale);
-  m = fmaf(f.one_minus_beta1, __fsub_rn(g, m), m);
-  v = __fadd_rn(__fmul_rn(v, f.beta2), __fmul_rn(__fmul_rn(f.one_minus_beta2, g), g));
+  m = without_denormal(fmaf(f.one_minus_beta1, __fsub_rn(g, m), m));
+  v = without_denormal(__fadd_rn(__fmul_rn(v, f.beta2), __fmul_rn(__fmul_rn(f.one_minus_beta2, g), g)));
   const float denominator = __fadd_rn(__fdiv_rn(__fsqrt_rn(v), f.root_correction2), f.eps);
   p = __fadd_rn(__fmul_rn(p, f.keep), __fdiv_rn(__fmul_rn(f.minus_step_size, m), denominator));
 }

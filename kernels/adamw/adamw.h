@@ -27,7 +27,8 @@ struct AdamWState {
 /// One step of AdamW over every segment, with PyTorch's order of operations (torch.optim.AdamW, single tensor):
 ///   g = grad_scale * grad;  p *= 1 - lr * decay;  m += (1 - beta1)(g - m);  v = beta2 v + (1 - beta2) g g
 ///   p -= lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
-/// Not on the tape. Throws ShapeError for tensors or segments that do not fit.
+/// Where m or v is below the smallest normal number (1.2e-38) in size it becomes 0. Not on the tape.
+/// Throws ShapeError for tensors or segments that do not fit.
 /// Ref: Loshchilov, Hutter 2019, arXiv:1711.05101.
 void adamw(const AdamWState& state, const AdamW& options);
 

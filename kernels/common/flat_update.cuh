@@ -1,4 +1,6 @@
 #pragma once
+#include <cfloat>
+
 #include "core/launch.cuh"
 #include "kernels/common/flat_update.h"
 
@@ -11,6 +13,9 @@ struct FlatSegment {
   double weight_decay;
   int group;
 };
+
+/// As without_denormals() of for_vectors-inl.h.
+__device__ inline float without_denormal(float x) { return fabsf(x) < FLT_MIN ? 0.0F : x; }
 
 inline constexpr int kFlatSegments = 64;
 

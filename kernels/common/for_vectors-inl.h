@@ -11,10 +11,18 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <limits>
 
 HWY_BEFORE_NAMESPACE();
 namespace tern {
 namespace HWY_NAMESPACE {
+
+/// x, or 0 where it is no normal number: an optimizer's average of gradients that have become 0 would stay one, and slow, for ever.
+template <class D, class V>
+HWY_INLINE V without_denormals(D d, V x) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  return hn::IfThenZeroElse(hn::Lt(hn::Abs(x), hn::Set(d, std::numeric_limits<float>::min())), x);
+}
 
 /// Calls `body(p, r)` for every vector of `count` elements: p[k] points at `updated[k]`'s part, where body loads and
 /// stores, r at `read`'s. The rest goes through buffers and the same body, so an element's bits do not depend on its

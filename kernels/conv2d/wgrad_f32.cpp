@@ -30,7 +30,7 @@ struct WgradJob {
   const float* dy = nullptr;
   float* panels = nullptr;
   int64_t width = 0;
-  /// Fewer filters than a tap has values of x: then those lie side by side in the registers, and each filter is a row [.., K, width].
+  /// Fewer filters than a tap has values of x, which fit into the width: then those lie side by side in the registers, and each filter is a row [.., K, width].
   bool turned = false;
   int64_t tiles = 1;  ///< that a panel's rows are cut into
   int64_t chunk = 1;     ///< images whose pixels make one chain
@@ -249,6 +249,7 @@ void conv2d_wgrad_f32(const ConvShape& shape, int64_t lane_size, const float* x,
   ThreadPool& pool = pool_for(all_threads, conv_flops(shape));
   if (winograd_fits(shape)) return winograd_wgrad_f32(shape, lane_size, x, dy, dw, scratch, pool);
   WgradJob job{.shape = shape, .x_channels = shape.c, .lanes = {shape.n, lane_size}, .x = x, .dy = dy};
+  job.width = 2 * HWY_DYNAMIC_DISPATCH(WgradLanes)();
   Scratch memory(scratch);
   job.segments = segments_of(shape, job.lanes.end(0));
   job.panels = memory.take<float>(job.lanes.count() * job.segments * most_panel_floats(shape));
@@ -262,9 +263,8 @@ void conv2d_wgrad_f32(const ConvShape& shape, int64_t lane_size, const float* x,
     job.shape.options.padding.w = 0;
     job.shape.c = shape.s * shape.c;
     job.shape.s = 1;
-    job.turned = shape.k <= 8 && job.shape.c >= 8;
+    job.turned = shape.k <= 8 && job.shape.c >= 8 && job.shape.c <= job.width;  // the sums are the same either way
   }
-  job.width = 2 * HWY_DYNAMIC_DISPATCH(WgradLanes)();
   const int64_t most = HWY_DYNAMIC_DISPATCH(MaxChannels)();
   job.tiles = (job.rows() + most - 1) / most;
   job.chunk = std::max<int64_t>(1, kChainPixels / (shape.p * shape.q));

@@ -45,7 +45,7 @@ void update(const Arrays<kMomentum>& arrays, const float* grads, int64_t count, 
     const auto old = hn::LoadU(d, p[0]);
     auto direction = hn::MulAdd(weight_decay, old, hn::Mul(hn::LoadU(d, grad), grad_scale));
     if constexpr (kMomentum != Momentum::none) {
-      const auto b = hn::Add(hn::Mul(hn::LoadU(d, p[1]), momentum), direction);
+      const auto b = without_denormals(d, hn::Add(hn::Mul(hn::LoadU(d, p[1]), momentum), direction));
       hn::StoreU(b, d, p[1]);
       direction = kMomentum == Momentum::nesterov ? hn::MulAdd(momentum, b, direction) : b;
     }

@@ -14,7 +14,7 @@ __device__ inline void sgd_element(float& p, float* buffer, float grad, const Sg
   const float g = fmaf(f.weight_decay, p, __fmul_rn(grad, f.grad_scale));
   float direction = g;
   if (buffer != nullptr) {
-    const float b = __fadd_rn(__fmul_rn(*buffer, f.momentum), g);
+    const float b = without_denormal(__fadd_rn(__fmul_rn(*buffer, f.momentum), g));
     *buffer = b;
     direction = f.nesterov ? fmaf(f.momentum, b, g) : b;
   }

@@ -24,7 +24,8 @@ struct SgdState {
 
 /// One step of SGD over every segment, as torch.optim.SGD with dampening 0:
 ///   d = grad_scale * grad + decay * p;  b = momentum * b + d;  p -= lr * (nesterov ? d + momentum * b : b)
-/// Not on the tape. Throws ShapeError for tensors or segments that do not fit, ConfigError for Nesterov without momentum.
+/// Where b is below the smallest normal number (1.2e-38) in size it becomes 0. Not on the tape.
+/// Throws ShapeError for tensors or segments that do not fit, ConfigError for Nesterov without momentum.
 /// Ref: Sutskever et al. 2013 (Nesterov), in PyTorch's form.
 void sgd(const SgdState& state, const Sgd& options);
 
