@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
+#include <utility>
 
 #include "core/error.h"
 #include "kernels/ops.h"
@@ -41,13 +43,23 @@ class Builder {
 
   std::unique_ptr<Sequential> build(const std::vector<LayerSpec>& layers, const std::string& prefix) {
     auto sequence = std::make_unique<Sequential>();
+    std::optional<std::pair<std::string, std::unique_ptr<Module>>> behind_pool;
     for (size_t i = 0; i < layers.size(); ++i) {
       const LayerSpec& layer = layers[i];
+      const auto followed_by = [&](const char* type) { return i + 1 < layers.size() && layers[i + 1].type == type; };
       std::string name = layer.name;
       if (name.empty()) name = layer.type + std::to_string(++unnamed_[layer.type]);
       at_ = "[model] layer '" + prefix + name + "' (" + layer.type + ")";
-      const bool fuse_relu = layer.type == "batch_norm" && i + 1 < layers.size() && layers[i + 1].type == "relu";
-      sequence->add(name, described(layer, prefix + name, fuse_relu));
+      const bool fuse_relu = layer.type == "batch_norm" && followed_by("relu");
+      std::unique_ptr<Module> module = described(layer, prefix + name, fuse_relu);
+      // A ReLU and the max-pooling behind it give the same bits in either order, gradients too: it has less to do behind the pooling.
+      if (layer.type == "relu" && followed_by("max_pool")) {
+        behind_pool.emplace(name, std::move(module));
+        continue;
+      }
+      sequence->add(name, std::move(module));
+      if (behind_pool) sequence->add(behind_pool->first, std::move(behind_pool->second));
+      behind_pool.reset();
       if (!fuse_relu) continue;
       ++i;
       infos_.push_back({.name = prefix + (layers[i].name.empty() ? "relu" : layers[i].name), .type = "relu", .depth = depth_, .fused = true,

@@ -32,6 +32,7 @@ struct WgradJob {
   int64_t width = 0;
   /// Fewer filters than a tap has values of x, which fit into the width: then those lie side by side in the registers, and each filter is a row [.., K, width].
   bool turned = false;
+  int64_t row_groups = 0;  ///< that the filters' rows are cut into; a group's rows are summed together, which takes turned filters
   int64_t tiles = 1;  ///< that a panel's rows are cut into
   int64_t chunk = 1;     ///< images whose pixels make one chain
   int64_t segments = 1;  ///< most that a lane's images are cut into, see segments_of()
@@ -44,9 +45,9 @@ struct WgradJob {
   int64_t lane_floats() const { return segments * segment_floats(); }
 };
 
-/// Some channel tiles of one tap of one block of filters.
+/// Some channel tiles of one tap of one block of filters, or of the taps of some neighbouring rows.
 struct TapTiles {
-  int64_t block = 0, r = 0, s = 0;
+  int64_t block = 0, r = 0, rows = 1, s = 0;
   int64_t first_tile = 0, last_tile = 0;
 };
 
@@ -70,7 +71,14 @@ const hn::ScalableTag<float> kF32;
 // Accumulators are kMaxChannels x 2 vectors; with two vectors of dy and a broadcast they fill 16 or 32 registers.
 constexpr int kMaxChannels = HWY_TARGET == HWY_AVX2 ? 6 : 12;
 
+constexpr int kMaxTurned = 8;  // filters
+constexpr int kMaxRows = HWY_TARGET == HWY_AVX2 ? 2 : 4;
+
 inline int64_t MaxChannels() { return kMaxChannels; }
+/// Rows of filters that are summed together: their sums fill 16 or 32 registers.
+inline int64_t RowsTogether(int64_t filters) {
+  return std::clamp<int64_t>(2 * kMaxChannels / filters, 1, kMaxRows);
+}
 inline int64_t WgradLanes() { return static_cast<int64_t>(hn::Lanes(kF32)); }
 
 /// Q channels of x against V vectors of filters, the last cut off by `mask` where kMasked: one chain over the pixels,
@@ -106,6 +114,47 @@ void Tile(const PixelWalk& walk, const float* x, const float* dy, int64_t valid,
     }
   }
 }
+
+/// R rows of Q turned filters of at most one vector: each row's sums are the chains of a Tile of its own, but a value of dy is read once
+/// for all of them, and more chains are under way at a time.
+template <int R, int Q>
+void TurnedRows(const PixelWalk& walk, const float* dy, const float* x, int64_t x_row, int64_t valid, bool add, float* HWY_RESTRICT panel,
+                int64_t panel_row) {
+  using Vec = hn::Vec<decltype(kF32)>;
+  const int64_t lanes = WgradLanes();
+  const auto mask = hn::FirstN(kF32, static_cast<size_t>(valid));
+  Vec sum[R][Q];
+  TERN_UNROLL for (int r = 0; r < R; ++r) TERN_UNROLL for (int i = 0; i < Q; ++i) sum[r][i] = hn::Zero(kF32);
+  for (int64_t n = 0; n < walk.images; ++n) {
+    for (int64_t p = 0; p < walk.rows; ++p) {
+      const float* dy_at = dy + n * walk.x_image + p * walk.x_row;
+      const float* x_at = x + n * walk.dy_image + p * walk.dy_row;
+      for (int64_t q = 0; q < walk.cols; ++q, dy_at += walk.x_col, x_at += walk.dy_col) {
+        Vec v[R];
+        TERN_UNROLL for (int r = 0; r < R; ++r) v[r] = hn::MaskedLoad(mask, kF32, x_at + r * x_row);
+        TERN_UNROLL for (int i = 0; i < Q; ++i) {
+          const Vec value = hn::Set(kF32, dy_at[i]);
+          TERN_UNROLL for (int r = 0; r < R; ++r) sum[r][i] = hn::MulAdd(value, v[r], sum[r][i]);
+        }
+      }
+    }
+  }
+  TERN_UNROLL for (int r = 0; r < R; ++r) TERN_UNROLL for (int i = 0; i < Q; ++i) {
+    float* to = panel + r * panel_row + i * 2 * lanes;
+    hn::Store(add ? hn::Add(hn::Load(kF32, to), sum[r][i]) : sum[r][i], kF32, to);
+  }
+}
+
+using TurnedFunction = void (*)(const PixelWalk&, const float*, const float*, int64_t, int64_t, bool, float*, int64_t);
+template <int R, int... I>
+constexpr std::array<TurnedFunction, kMaxTurned> MakeTurned(std::integer_sequence<int, I...>) {
+  return {&TurnedRows<R, I + 1>...};
+}
+template <int... R>
+constexpr std::array<std::array<TurnedFunction, kMaxTurned>, sizeof...(R)> MakeTurnedRows(std::integer_sequence<int, R...>) {
+  return {MakeTurned<R + 1>(std::make_integer_sequence<int, kMaxTurned>())...};
+}
+constexpr auto kTurned = MakeTurnedRows(std::make_integer_sequence<int, kMaxRows>());
 
 using TileFunction = void (*)(const PixelWalk&, const float*, const float*, int64_t, bool, float*);
 
@@ -150,6 +199,10 @@ void Tap(const WgradJob& job, const TapTiles& tap, int64_t begin, int64_t end, b
     std::swap(walk.x_col, walk.dy_col);
   }
   dy += first_column;
+  if (job.row_groups > 0) {  // of turned filters: dy is x's place, and the other way round
+    const int64_t x_row = o.dilation.h * c.w * job.x_channels;
+    return kTurned[static_cast<size_t>(tap.rows - 1)][static_cast<size_t>(c.k - 1)](walk, x, dy, x_row, valid, add, panel, job.rows() * job.width);
+  }
   const int vectors = valid <= lanes ? 1 : 2;
   const auto& tiles = kTiles[static_cast<size_t>(2 * (vectors - 1) + (valid == vectors * lanes ? 0 : 1))];
   for (int64_t tile = tap.first_tile; tile < tap.last_tile; ++tile) {
@@ -169,6 +222,7 @@ namespace {
 
 HWY_EXPORT(WgradLanes);
 HWY_EXPORT(MaxChannels);
+HWY_EXPORT(RowsTogether);
 HWY_EXPORT(Tap);
 
 constexpr int64_t kMaxWidth = 32;      // no target's two vectors are wider
@@ -207,20 +261,19 @@ int64_t segments_of(const ConvShape& s, int64_t images) {
 /// The tiles [begin, end) of one lane's segment, numbered through all taps of all blocks. Images are outermost: they stay in the
 /// second-level cache while every tap passes over them.
 void run_tiles(const WgradJob& job, int64_t lane, int64_t segment, int64_t begin, int64_t end) {
-  const int64_t taps = job.shape.r * job.shape.s;
+  const int64_t tap_rows = job.row_groups > 0 ? job.row_groups : job.shape.r, taps = tap_rows * job.shape.s;
   const int64_t images = job.lanes.end(lane) - job.lanes.begin(lane), segments = segments_of(job.shape, images);
   if (segment >= segments) return;
   const int64_t first = job.lanes.begin(lane) + segment * images / segments, last = job.lanes.begin(lane) + (segment + 1) * images / segments;
   for (int64_t image = first; image < last; image += job.chunk) {
     TapTiles tap;
     for (int64_t i = begin; i < end; i += tap.last_tile - tap.first_tile) {
-      const int64_t index = i / job.tiles;
-      tap = {.block = index / taps,
-             .r = index % taps / job.shape.s,
-             .s = index % job.shape.s,
-             .first_tile = i % job.tiles};
+      const int64_t index = i / job.tiles, row = index % taps / job.shape.s;
+      tap = {.block = index / taps, .r = row * job.shape.r / tap_rows, .s = index % job.shape.s, .first_tile = i % job.tiles};
+      tap.rows = (row + 1) * job.shape.r / tap_rows - tap.r;
       tap.last_tile = std::min(job.tiles, tap.first_tile + end - i);
-      float* panel = job.panels + lane * job.lane_floats() + segment * job.segment_floats() + index * job.rows() * job.width;
+      const int64_t place = (tap.block * job.shape.r + tap.r) * job.shape.s + tap.s;
+      float* panel = job.panels + lane * job.lane_floats() + segment * job.segment_floats() + place * job.rows() * job.width;
       HWY_DYNAMIC_DISPATCH(Tap)(job, tap, image, std::min(last, image + job.chunk), image != first, panel);
     }
   }
@@ -267,10 +320,17 @@ void conv2d_wgrad_f32(const ConvShape& shape, int64_t lane_size, const float* x,
   }
   const int64_t most = HWY_DYNAMIC_DISPATCH(MaxChannels)();
   job.tiles = (job.rows() + most - 1) / most;
+  // Without padding above and below, all rows of filters meet the same pixels of dy.
+  if (job.turned && job.shape.c <= job.width / 2 && shape.options.padding.h == 0) {
+    const int64_t together = HWY_DYNAMIC_DISPATCH(RowsTogether)(shape.k);
+    job.row_groups = (shape.r + together - 1) / together;
+    job.tiles = 1;
+  }
   job.chunk = std::max<int64_t>(1, kChainPixels / (shape.p * shape.q));
 
   // As few parts as keep all threads busy: each part reads all of its lane's pictures.
-  const int64_t blocks = shape.options.groups * job.blocks(), tiles = blocks * shape.r * job.shape.s * job.tiles;
+  const int64_t blocks = shape.options.groups * job.blocks(), tap_rows = job.row_groups > 0 ? job.row_groups : shape.r;
+  const int64_t tiles = blocks * tap_rows * job.shape.s * job.tiles;
   const int64_t lanes = job.lanes.count();
   const int64_t shares = lanes * job.segments;
   const int64_t parts = std::min<int64_t>(tiles, pool.threads() / std::gcd<int64_t>(pool.threads(), shares));
