@@ -41,6 +41,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 namespace {  // internal linkage: position-independent code would not inline across it
 
 const hn::ScalableTag<float> kF32;
+const hn::RebindToSigned<hn::ScalableTag<float>> kI32;
 using Vec = hn::Vec<decltype(kF32)>;
 constexpr int kMaxChannels = 8;
 constexpr int64_t kMaxLanes = 16;
@@ -85,6 +86,8 @@ void PictureOf(const Correlation& job, int64_t image, const PaddedPlanes& planes
   constexpr int kVectors = VectorsFor(K);
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(kF32)), across = (job.result_w + lanes - 1) / lanes;
   float values[kVectors * K * kMaxLanes];
+  HWY_ALIGN int32_t order[K * kMaxLanes];  // where the channels of one pixel after another are in [K][lanes]
+  for (int64_t i = 0; i < K * lanes; ++i) order[i] = static_cast<int32_t>(i % K * lanes + i / K);
   float* result = job.result + image * job.result_h * job.result_w * K;
   const int64_t vectors = job.result_h * across;
   for (int64_t first = 0; first < vectors; first += kVectors) {
@@ -101,9 +104,12 @@ void PictureOf(const Correlation& job, int64_t image, const PaddedPlanes& planes
       const int64_t row = (first + n) / across, column = (first + n) % across * lanes;
       float* to = result + (row * job.result_w + column) * K;
       const float* from = values + n * K * lanes;
-      const int64_t pixels = std::min(lanes, job.result_w - column);
-      for (int64_t pixel = 0; pixel < pixels; ++pixel)
-        TERN_UNROLL for (int k = 0; k < K; ++k) to[pixel * K + k] = from[k * lanes + pixel];
+      const int64_t floats = std::min(lanes, job.result_w - column) * K;
+      for (int64_t i = 0; i < floats; i += lanes) {  // vector i/lanes of the pixels, their channels side by side
+        const Vec part = hn::GatherIndex(kF32, from, hn::Load(kI32, order + i));
+        if (i + lanes <= floats) hn::StoreU(part, kF32, to + i);
+        else hn::BlendedStore(part, hn::FirstN(kF32, static_cast<size_t>(floats - i)), kF32, to + i);
+      }
     }
   }
 }
