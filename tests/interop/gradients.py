@@ -10,9 +10,9 @@ from common import load_checkpoint, python_weights
 from networks import CifarCnn, LeNet, ResNet18
 
 # In float32 a ReLU's or a max-pool's input within rounding of a tie falls on the other side of it now and then, in
-# tern and in PyTorch alike but seldom in the same step: such a step's error is a hundred times the usual one. The median
-# over some steps compares the arithmetic and not the luck of one step; resnet18 has so many such places that its steps
-# are small, so that most of them are free of it.
+# tern and in PyTorch alike but seldom in the same step: such a step's error is a hundred times the usual one. The lower
+# quartile over some steps compares the arithmetic and not the luck of these steps, as long as more than a quarter of them
+# are free of it; resnet18 has so many such places that its steps are small.
 MOST_RATIO = 2.0     # tern's error / PyTorch's
 MOST_SMOOTH = 1e-5   # relative error where nothing can flip
 
@@ -38,11 +38,11 @@ def has_no_gradient(name):
 
 CASES = [
     {"name": "cifar-cnn", "model": {"name": "cifar-cnn", "dropout": 0}, "network": partial(CifarCnn, dropout=0.0),
-     "lanes": 4, "micro_batch": 32, "steps": 5, "left_out": has_no_gradient, "trained": 10},
+     "lanes": 4, "micro_batch": 32, "steps": 16, "left_out": has_no_gradient, "trained": 10},
     {"name": "lenet", "model": {"name": "lenet"}, "network": LeNet, "lanes": 4, "micro_batch": 32,
-     "steps": 5, "left_out": lambda name: False, "trained": 10},
+     "steps": 8, "left_out": lambda name: False, "trained": 10},
     {"name": "resnet18", "model": {"name": "resnet18"}, "network": ResNet18, "lanes": 2, "micro_batch": 2,
-     "steps": 7, "left_out": lambda name: False, "trained": None},
+     "steps": 8, "left_out": lambda name: False, "trained": None},
     {"name": "cifar-cnn with GELU and average pooling", "model": {"name": "layers", "layers": layers_of_smooth()},
      "network": partial(CifarCnn, dropout=0.0, activation=nn.GELU, pool=nn.AvgPool2d), "lanes": 4, "micro_batch": 32,
      "steps": 5, "left_out": has_no_gradient, "trained": None, "smooth": True},
@@ -69,7 +69,7 @@ def weights_of(setup, case):
 
 
 def errors(setup, case):
-    """For each tensor the relative L2 error of tern's gradient and of PyTorch's in float32: medians over the steps."""
+    """For each tensor the relative L2 error of tern's gradient and of PyTorch's in float32: lower quartiles over the steps."""
     lanes, micro_batch = case["lanes"], case["micro_batch"]
     weights = weights_of(setup, case)
     config = setup.config(f"gradients-{case['network_id']}", case["model"], micro_batch, lanes)
@@ -88,7 +88,7 @@ def errors(setup, case):
             found.setdefault(name, []).append(pair.flatten(1).norm(dim=1) / reference.norm())
     for name, steps in found.items():
         if not case["left_out"](name):
-            yield name, *torch.stack(steps).median(dim=0).values.tolist()
+            yield name, *torch.stack(steps).quantile(0.25, dim=0).tolist()
 
 
 def run(setup):
