@@ -46,7 +46,7 @@ constexpr int kMaxPixels = 12;
 constexpr int kMaxVectors = static_cast<int>(kMaxRow / static_cast<int64_t>(hn::MaxLanes(kF32)));
 
 /// Pixels of dy at once: their sums and V vectors of weights fill 16 or 32 registers.
-constexpr int PixelsFor(int vectors) { return HWY_TARGET == HWY_AVX2 ? kMaxPixels / vectors : kMaxPixels; }
+constexpr int PixelsFor(int vectors) { return std::min(kMaxPixels, (HWY_TARGET == HWY_AVX2 ? 12 : 24) / vectors); }
 
 /// Adds to P places of dx the same row of filters, each times its pixel of dy: rows[i][j] += sum over k of dy[i][k] * w[k][j], j < valid.
 template <int P, int V>

@@ -108,11 +108,11 @@ constexpr std::array<std::array<ProductFunction, kMaxRows>, 2> kAcross = {MakePr
 constexpr std::array<std::array<ProductFunction, kMaxRows>, 2> kAlong = {MakeProducts<1, true>(Rows()), MakeProducts<2, true>(Rows())};
 
 /// B^T d of four values.
-struct Four {
-  Vec v[4];
-};
-HWY_INLINE Four InputRow(const Vec& d0, const Vec& d1, const Vec& d2, const Vec& d3) {
-  return {{hn::Sub(d0, d2), hn::Add(d1, d2), hn::Sub(d2, d1), hn::Sub(d1, d3)}};
+HWY_INLINE void InputRow(const Vec& d0, const Vec& d1, const Vec& d2, const Vec& d3, Vec (&to)[4]) {
+  to[0] = hn::Sub(d0, d2);
+  to[1] = hn::Add(d1, d2);
+  to[2] = hn::Sub(d2, d1);
+  to[3] = hn::Sub(d1, d3);
 }
 
 /// The `count` channels from `from` on of a tile's pixels, as pointers; pixels outside are `zeros`.
@@ -146,14 +146,16 @@ void TransformInput(const Picture& picture, const TileGrid& grid, int64_t offset
       }
       Vec e[4][4];
       TERN_UNROLL for (int s = 0; s < 4; ++s) {
-        const Four column = InputRow(d[0][s], d[1][s], d[2][s], d[3][s]);
-        TERN_UNROLL for (int r = 0; r < 4; ++r) e[r][s] = column.v[r];
+        Vec column[4];
+        InputRow(d[0][s], d[1][s], d[2][s], d[3][s], column);
+        TERN_UNROLL for (int r = 0; r < 4; ++r) e[r][s] = column[r];
       }
       float* to = planes.data + t * planes.width + c;
       TERN_UNROLL for (int r = 0; r < 4; ++r) {
         if (r < row_begin || r >= row_end) continue;
-        const Four row = InputRow(e[r][0], e[r][1], e[r][2], e[r][3]);
-        TERN_UNROLL for (int s = 0; s < 4; ++s) hn::Store(row.v[s], kF32, to + (r * 4 + s) * planes.plane);
+        Vec row[4];
+        InputRow(e[r][0], e[r][1], e[r][2], e[r][3], row);
+        TERN_UNROLL for (int s = 0; s < 4; ++s) hn::Store(row[s], kF32, to + (r * 4 + s) * planes.plane);
       }
     }
   }
@@ -264,17 +266,21 @@ void AddTiles(const Planes& x, const Planes& dy, int64_t channels, int64_t tiles
 /// u = G g G^T of a block of filters, in place: the taps [3][3][in][2 vectors] become the positions [4][4][in][2 vectors].
 void TransformFilters(float* block, int64_t floats) {
   const Vec half = hn::Set(kF32, 0.5F);
-  const auto four = [&](const Vec& g0, const Vec& g1, const Vec& g2) {
+  const auto four = [&](const Vec& g0, const Vec& g1, const Vec& g2, Vec (&to)[4]) {
     const Vec outer = hn::Add(g0, g2);
-    return Four{{g0, hn::Mul(half, hn::Add(outer, g1)), hn::Mul(half, hn::Sub(outer, g1)), g2}};
+    to[0] = g0;
+    to[1] = hn::Mul(half, hn::Add(outer, g1));
+    to[2] = hn::Mul(half, hn::Sub(outer, g1));
+    to[3] = g2;
   };
   for (int64_t i = 0; i < floats; i += VectorLanes()) {
-    Four columns[3];
-    TERN_UNROLL for (int s = 0; s < 3; ++s) columns[s] = four(hn::Load(kF32, block + s * floats + i), hn::Load(kF32, block + (3 + s) * floats + i),
-                                                              hn::Load(kF32, block + (6 + s) * floats + i));
+    Vec columns[3][4];
+    TERN_UNROLL for (int s = 0; s < 3; ++s) four(hn::Load(kF32, block + s * floats + i), hn::Load(kF32, block + (3 + s) * floats + i),
+                                                 hn::Load(kF32, block + (6 + s) * floats + i), columns[s]);
     TERN_UNROLL for (int r = 0; r < 4; ++r) {
-      const Four row = four(columns[0].v[r], columns[1].v[r], columns[2].v[r]);
-      TERN_UNROLL for (int s = 0; s < 4; ++s) hn::Store(row.v[s], kF32, block + (r * 4 + s) * floats + i);
+      Vec row[4];
+      four(columns[0][r], columns[1][r], columns[2][r], row);
+      TERN_UNROLL for (int s = 0; s < 4; ++s) hn::Store(row[s], kF32, block + (r * 4 + s) * floats + i);
     }
   }
 }

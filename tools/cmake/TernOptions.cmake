@@ -49,6 +49,9 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   # Highway numbers its x86 targets in bits 0 to 14; all but AVX-512 (bit 8) and AVX2 (bit 9) are left out to save
   # compile time. Without AES and PCLMUL in the reckoning, x86-64-v3 is Highway's AVX2, and so its baseline.
   target_compile_definitions(tern_flags INTERFACE HWY_DISABLED_TARGETS=0x7CFF HWY_DISABLE_PCLMUL_AES)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+  # Kernels hold vectors in arrays, which SVE's have no size for: NEON alone.
+  target_compile_definitions(tern_flags INTERFACE "HWY_DISABLED_TARGETS=(HWY_SVE|HWY_SVE2|HWY_SVE_256|HWY_SVE2_128)")
 endif()
 
 if(TERN_FUZZ)
