@@ -148,14 +148,15 @@ class Product {
         packed_b_(workspace + round_up(gemm.m * gemm.k, 16)) {
     // What is read only a few times is read in place: a copy would cost more than its better layout gives, above all to the thread that
     // has to fetch it from the caches of another.
-    in_place_ = gemm.m <= kFewPanels * kRows || gemm.k <= kShort;
+    few_rows_ = gemm.m <= kFewPanels * kRows;
+    in_place_ = few_rows_ || gemm.k <= kShort;
   }
 
   void run(ThreadPool& all_threads) const {
     ThreadPool& pool = pool_for(all_threads, 2.0 * static_cast<double>(g_.m * g_.n * g_.k));
     const int64_t row_panels = (g_.m + kRows - 1) / kRows;
     const int64_t column_panels = padded_n_ / kColumns;
-    if (in_place_) {  // a thread packs its columns of b itself, right before all rows are multiplied with them
+    if (few_rows_) {  // a thread packs its columns of b itself, right before all rows are multiplied with them
       pool.parallel_for(column_panels, [&](int64_t panel) {
         const int64_t j = panel * kColumns;
         pack_b(j);
@@ -170,12 +171,16 @@ class Product {
     const int64_t task_columns = (large ? 8 : 4) * kColumns;
     const int64_t row_tasks = (g_.m + task_rows - 1) / task_rows;
     const int64_t column_tasks = (g_.n + task_columns - 1) / task_columns;
-    pool.parallel_for(row_panels + column_panels, [&](int64_t i) {
-      if (i < row_panels)
-        pack_a(i * kRows);
-      else
-        pack_b((i - row_panels) * kColumns);
-    });
+    if (in_place_) {
+      for (int64_t i = 0; i < column_panels; ++i) pack_b(i * kColumns);
+    } else {
+      pool.parallel_for(row_panels + column_panels, [&](int64_t i) {
+        if (i < row_panels)
+          pack_a(i * kRows);
+        else
+          pack_b((i - row_panels) * kColumns);
+      });
+    }
     pool.parallel_for(row_tasks * column_tasks, [&](int64_t i) {
       const int64_t row = i / column_tasks * task_rows, column = i % column_tasks * task_columns;
       multiply_panels(row, std::min(g_.m, row + task_rows), column, std::min(g_.n, column + task_columns));
@@ -237,7 +242,7 @@ class Product {
   float* c_;
   int64_t padded_n_;
   float *packed_a_, *packed_b_;
-  bool in_place_;
+  bool few_rows_, in_place_;
 };
 
 void gemm_f32(const Gemm& gemm, const float* a, const float* b, const float* bias, float* c, float* workspace, ThreadPool& pool) {
