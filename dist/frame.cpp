@@ -104,6 +104,13 @@ size_t max_payload(FrameType type) {
   return info ? info->max_payload : 0;
 }
 
+size_t piece_bytes(size_t total) {
+  constexpr size_t kShortest = size_t{128} << 10, kMostPieces = 65000;
+  size_t bytes = kShortest;
+  while (bytes < kMaxPayload && total / bytes >= kMostPieces) bytes *= 2;
+  return bytes;
+}
+
 std::array<std::byte, kHeaderBytes> encode_header(FrameHeader header, Bytes payload) {
   if (payload.size() > max_payload(header.type))
     throw Error("a frame " + name_of(header.type) + " has " + std::to_string(payload.size()) +

@@ -79,6 +79,10 @@ inline constexpr uint8_t kLastPiece = 1;
 /// (dist/messages.h) for types that carry one, 0 for GRAD_ACK, REBASE and BYE.
 size_t max_payload(FrameType type);
 
+/// Payload of the pieces into which parameters or a result of `total` bytes are cut. While a piece is checked and copied the next
+/// one is on its way, so they are short; of 8 GB and more they are longer, because 16 bits count them.
+size_t piece_bytes(size_t total);
+
 /// The 48 bytes that precede `payload`: sets length and checksum, which is the CRC-32C (core/crc32c.h) of the 44 bytes
 /// before it and the payload. Throws Error when the payload is longer than its type can have.
 std::array<std::byte, kHeaderBytes> encode_header(FrameHeader header, Bytes payload);

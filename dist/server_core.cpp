@@ -241,8 +241,9 @@ void ServerCore::send_parameters(Peer& peer) {
   header.run_epoch = options_.run_epoch;
   header.step = version_;
   header.worker = peer.id;
-  for (size_t at = 0; at < all.size() || header.piece == 0; at += kMaxPayload, ++header.piece) {
-    const Bytes piece = all.subspan(at, std::min(kMaxPayload, all.size() - at));
+  const size_t size = piece_bytes(all.size());
+  for (size_t at = 0; at < all.size() || header.piece == 0; at += size, ++header.piece) {
+    const Bytes piece = all.subspan(at, std::min(size, all.size() - at));
     header.seq = peer.sent_seq++;
     header.flags = at + piece.size() == all.size() ? kLastPiece : 0;
     action.frames.push_back({encode_header(header, piece), piece, parameters_});

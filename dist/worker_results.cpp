@@ -103,7 +103,7 @@ void WorkerCore::begin_result(const Work& work, size_t size) {
 /// The body is cut without being copied.
 void WorkerCore::send_down_to(const ResultBytes& body, size_t from) {
   while (sending_->left > from) {
-    const size_t size = std::min(kMaxPayload, sending_->left - from);
+    const size_t size = std::min(piece_bytes(body.bytes.size()), sending_->left - from);
     sending_->left -= size;
     send_piece(body.bytes.subspan(sending_->left, size), false, body.keep);
   }

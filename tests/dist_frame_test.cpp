@@ -225,6 +225,17 @@ TEST_CASE("a bad header is refused as soon as its bytes are there", "[dist]") {
   CHECK(other_minor.frames.size() == 1);
 }
 
+TEST_CASE("pieces fit a frame and are as many as 16 bits count", "[dist]") {
+  constexpr uint64_t kMost = uint64_t{65535} << 20;
+  for (uint64_t total = 1; total <= kMost / 2; total = total * 3 / 2 + 1) {
+    CAPTURE(total);
+    const size_t bytes = piece_bytes(total);
+    CHECK((bytes >= (size_t{128} << 10) && bytes <= kMaxPayload));
+    CHECK((total + bytes - 1) / bytes + 2 <= 65536);  // a result has its length and its digest in pieces of their own
+  }
+  CHECK(piece_bytes(1'194'280) == size_t{128} << 10);
+}
+
 TEST_CASE("a payload is bounded by its type", "[dist]") {
   CHECK(max_payload(FrameType::params) == kMaxPayload);
   CHECK(max_payload(FrameType::grad) == kMaxPayload);
