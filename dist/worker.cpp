@@ -172,8 +172,7 @@ Worker::Next Worker::wait(std::chrono::milliseconds patience) {
       next.work = hub_.next();
       if (!next.work && !hub_.online()) next.offline = std::chrono::milliseconds(steady_now() - online_at_);
     }
-    const bool something = next.drained || next.refused || next.left || next.new_terms || next.work;
-    if (something || news_.wait_until(lock, until) == std::cv_status::timeout) return next;
+    if (!next.nothing() || news_.wait_until(lock, until) == std::cv_status::timeout) return next;
   }
 }
 

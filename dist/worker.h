@@ -30,8 +30,9 @@ class Worker final {
     std::optional<ErrorMessage> refused;    ///< the server will not have this worker
     bool left = false;       ///< after leave()
     std::optional<std::chrono::milliseconds> offline;  ///< there has been no server for so long
+    bool nothing() const { return !work && !new_terms && !drained && !refused && !left; }
   };
-  /// Waits for something to do, at most `patience`; then everything in the answer is empty.
+  /// Waits for something to do, at most `patience`; then there is nothing() in the answer.
   Next wait(std::chrono::milliseconds patience);
 
   Welcome terms() const;

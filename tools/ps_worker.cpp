@@ -81,23 +81,40 @@ class Calculator {
     return writer.finish(gradient(), std::span(&report, 1));
   }
 
+  /// Reads the pictures that most likely come next, while there is nothing else to do: those of the lanes with which the last
+  /// step began, in the step after it.
+  void read_ahead() {
+    if (!last_ || last_->steps > 1 || last_->step_in_epoch + 1 >= reader_.steps_per_epoch()) return;
+    read(last_->step_in_epoch + 1, last_->range);
+  }
+
  private:
   void load(const dist::Work& work) {
+    if (!last_ || last_->step != work.step) last_ = {work.step, work.step_in_epoch, work.steps, work.range};
     if (version_ != std::pair{work.run_epoch, work.version}) {
       pass_.store().master.write_bytes(work.parameters->data());
       pass_.weights_changed();
       version_ = {work.run_epoch, work.version};
     }
+    epoch_ = work.epoch;
     reader_.set_epoch(work.epoch);
     context_.set_rng_key(config_.run.seed, work.epoch);
   }
 
   NodeReport node(int64_t step, dist::LaneRange range, int64_t pictures, float loss_scale) {
-    const Lanes lanes{reader_.pictures(step), config_.train.micro_batch};
-    const int64_t first = lanes.begin(range.first), rows = lanes.end(range.end() - 1) - first;
-    reader_.read(step, first, rows, batch_, scratch_);
+    const int64_t rows = read(step, range);
     const Tensor scale = loss_scale == 1 ? Tensor() : Tensor::full(context_, {1}, loss_scale);
     return runner_.run(batch_, 0, rows, pictures, range, scale);
+  }
+
+  /// Reads the pictures of a step's lanes into batch_, unless they are there. Returns how many there are: of a last, ragged step
+  /// maybe none.
+  int64_t read(int64_t step, dist::LaneRange range) {
+    const Lanes lanes{reader_.pictures(step), config_.train.micro_batch};
+    const int64_t first = lanes.begin(range.first), rows = lanes.end(range.end() - 1) - first;
+    const bool there = batch_.epoch == epoch_ && batch_.step == step && batch_.first_row == first && batch_.size() == rows;
+    if (!there && rows > 0) reader_.read(step, first, rows, batch_, scratch_);
+    return rows;
   }
 
   std::span<const float> gradient() {
@@ -149,6 +166,13 @@ class Calculator {
   LaneRunner runner_;
   BodyLayout layout_;
   std::pair<uint64_t, uint64_t> version_{0, 0};
+  struct Done {
+    uint64_t step;  // of the run
+    uint32_t step_in_epoch, steps;
+    dist::LaneRange range;
+  };
+  std::optional<Done> last_;  // the first work of the last step
+  int64_t epoch_ = -1;
   data::Batch batch_;
   std::vector<uint8_t> scratch_;
   std::vector<float> host_gradient_;
@@ -166,7 +190,11 @@ class WorkerProgram {
   int run() {
     progress_.message("connecting to " + args_.server.str());
     while (true) {
-      const dist::Worker::Next next = worker_.wait(200ms);
+      dist::Worker::Next next = worker_.wait(0ms);
+      if (next.nothing()) {
+        if (calculator_) calculator_->read_ahead();
+        next = worker_.wait(200ms);
+      }
       tell_notes();
       if (next.drained) return end(*next.drained == dist::Drain::Reason::complete ? "the training is complete" : "the server stops", 0);
       if (next.left) return end("left", 128 + InterruptGuard::signal());
