@@ -66,23 +66,38 @@ class Nemesis:
         threading.Thread(target=loop.run_forever, daemon=True).start()
         self.loop = loop
         self.relays = []
-        for i in range(self.args.workers):
-            relay = Relay(("127.0.0.1", self.port), self.args.seed + i, delay=0.004)
-            asyncio.run_coroutine_threadsafe(relay.start(), loop).result()
-            self.relays.append(relay)
-        self.server = players.Player("server", self.server_command(), self.work / "server.log", self.work)
-        self.workers = [players.Player(f"worker {i + 1}", self.worker_command(i), self.work / f"worker-{i + 1}.log", self.work)
-                        for i in range(self.args.workers)]
-        for player in [self.server, *self.workers]:
+        self.server = self.player("server", self.server_command())
+        self.workers = [self.player(f"worker {i + 1}", self.worker_command(i)) for i in range(self.args.workers)]
+        self.shards = [self.player(f"shard {i + 1}", self.shard_command(i)) for i in range(self.args.shards)]
+        for player in self.everybody():
             player.start()
 
+    def player(self, name, command):
+        return players.Player(name, command, self.work / f"{name.replace(' ', '-')}.log", self.work)
+
+    def everybody(self):
+        return [self.server, *self.workers, *self.shards]
+
+    def relay_to(self, port):
+        """The address of a bad link of its own."""
+        relay = Relay(("127.0.0.1", port), self.args.seed + len(self.relays), delay=0.004)
+        asyncio.run_coroutine_threadsafe(relay.start(), self.loop).result()
+        self.relays.append(relay)
+        return f"127.0.0.1:{relay.port}"
+
     def server_command(self, *more):
+        shards = ["--shards", str(self.args.shards)] if self.args.shards else []
         return [str(self.build / "ps_server"), "config.json", "--listen", f"127.0.0.1:{self.port}", *self.security, "--workers",
-                str(self.args.workers), "--out", str(self.run_folder), "--resume", "auto", "--progress", "lines", *more]
+                str(self.args.workers), *shards, "--out", str(self.run_folder), "--resume", "auto", "--progress", "lines", *more]
 
     def worker_command(self, i):
-        return [str(self.build / "ps_worker"), "--server", f"127.0.0.1:{self.relays[i].port}", *self.security, "--name",
+        return [str(self.build / "ps_worker"), "--server", self.relay_to(self.port), *self.security, "--name",
                 f"w{i + 1}", "--threads", "1", "--reconnect", "1h", "--progress", "lines"]
+
+    def shard_command(self, i):
+        port = free_port()
+        return [str(self.build / "ps_server"), "--shard-of", self.relay_to(self.port), "--listen", f"127.0.0.1:{port}", "--advertise",
+                self.relay_to(port), *self.security, "--name", f"s{i + 1}", "--reconnect", "1h", "--progress", "lines"]
 
     def tell(self, relay, command):
         self.loop.call_soon_threadsafe(relay.command, command)
@@ -106,11 +121,17 @@ class Nemesis:
 
     # ---- faults: each is a generator of waits, in seconds; what stands after the last one heals it
 
-    def kill_worker(self, rng):
-        worker = rng.choice(self.workers)
-        worker.pause = rng.uniform(0, 3)
-        worker.send(signal.SIGKILL)
+    def end_one(self, cast, number, rng):
+        player = rng.choice(cast)
+        player.pause = rng.uniform(0, 3)
+        player.send(number)
         yield 0
+
+    def kill_worker(self, rng):
+        yield from self.end_one(self.workers, signal.SIGKILL, rng)
+
+    def kill_shard(self, rng):
+        yield from self.end_one(self.shards, signal.SIGKILL, rng)
 
     def kill_server(self, rng):
         self.server.pause = rng.uniform(0, 2)
@@ -118,7 +139,7 @@ class Nemesis:
         yield 0
 
     def kill_everybody(self, rng):
-        for player in [self.server, *self.workers]:
+        for player in self.everybody():
             player.pause = rng.uniform(0, 2)
             player.send(signal.SIGKILL)
         yield 0
@@ -137,16 +158,19 @@ class Nemesis:
     def stop_server(self, rng):
         yield from self.stop(self.server, rng.uniform(0.2, 12))
 
+    def stop_shard(self, rng):
+        yield from self.stop(rng.choice(self.shards), rng.uniform(0.2, 14))
+
     def worker_leaves(self, rng):
-        worker = rng.choice(self.workers)
-        worker.pause = rng.uniform(0, 3)
-        worker.send(signal.SIGTERM)
-        yield 0
+        yield from self.end_one(self.workers, signal.SIGTERM, rng)
+
+    def shard_leaves(self, rng):
+        yield from self.end_one(self.shards, signal.SIGTERM, rng)
 
     def server_leaves(self, rng):
-        for worker in self.workers:
-            worker.excuse(0, 30)  # they are sent home
-            worker.pause = 0.5
+        for player in [*self.workers, *self.shards]:
+            player.excuse(0, 30)  # they are sent home
+            player.pause = 0.5
         self.server.pause = rng.uniform(0, 2)
         self.server.send(signal.SIGTERM)
         yield 0
@@ -229,6 +253,8 @@ class Nemesis:
             "kill_worker", "kill_server", "kill_everybody", "stop_worker_briefly", "stop_worker_beyond_its_lease",
             "stop_server", "worker_leaves", "server_leaves", "partition", "partition_of_all", "slow_link", "full_disk",
             "stranger", "second_server", "wrong_token")}
+        if self.shards:
+            kinds.update({name: getattr(self, name) for name in ("kill_shard", "stop_shard", "shard_leaves")})
         for name, most in {"reset": 30000, "desert": 30000, "corrupt": 0, "duplicate": 0, "drop": 0}.items():
             kinds[f"{name}_bytes"] = self.on_the_wire(name, most)
         if unknown := set(self.args.only) - set(kinds):
@@ -273,7 +299,7 @@ class Nemesis:
                     break
 
     def judge(self, idle):
-        for player in [self.server, *self.workers]:
+        for player in self.everybody():
             self.problems += player.complaints
             player.complaints = []
         if idle > STUCK:
@@ -287,29 +313,30 @@ class Nemesis:
         for relay in self.relays:
             self.tell(relay, "clear")
         self.disk.empty(self.server)
-        for player in [self.server, *self.workers]:
+        for player in self.everybody():
             player.send(signal.SIGCONT)
             player.pause = 0.2
 
     def finish(self):
         """Lets the run end at the end of an epoch. Returns the number of epochs."""
-        for worker in self.workers:
-            worker.excuse(0, 60)
+        others = [*self.workers, *self.shards]
+        for player in others:
+            player.excuse(0, 60)
         self.server.retire()
         self.server.send(signal.SIGTERM)
         if (code := self.server.join(60)) is None:
             self.problems.append("the server does not stop on SIGTERM")
         step = self.steps()[0]
         epochs = (step or 0) // players.STEPS_AN_EPOCH + 8  # time for all workers to come back
-        self.server = players.Player("server", self.server_command("--epochs", str(epochs)), self.work / "server.log", self.work)
+        self.server = self.player("server", self.server_command("--epochs", str(epochs)))
         self.server.retire()
         self.server.start()
-        time.sleep(1)  # workers that were just sent home
-        for worker in self.workers:
-            worker.retire()
-        for player, patience in [(self.server, 180), *((worker, 30) for worker in self.workers)]:
+        time.sleep(1)  # who was just sent home
+        for player in others:
+            player.retire()
+        for player, patience in [(self.server, 180), *((player, 30) for player in others)]:
             code = player.join(patience)
-            leaving = code == 143 and player is not self.server  # told so just before, by worker_leaves
+            leaving = code == 143 and player is not self.server  # told so just before, by worker_leaves or shard_leaves
             if code != 0 and not leaving:
                 self.problems.append(f"{player.name} should have ended with 0, got {'no end' if code is None else code}")
         self.judge(0)
@@ -337,6 +364,7 @@ def main():
     parser.add_argument("--every", type=float, default=1.5, metavar="SECONDS", help="between two faults, on average")
     parser.add_argument("--only", type=lambda text: text.split(","), default=[], metavar="KIND,...", help="these faults alone")
     parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--shards", type=int, default=0, help="that add up parts of gradients, each behind bad links to server and workers")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
     parser.add_argument("--insecure", action="store_true", help="without TLS: the frames must stand up for themselves")
     parser.add_argument("--keep", action="store_true", help="leave logs, ledger and checkpoints behind; so do failures")
@@ -345,7 +373,7 @@ def main():
     players.into_own_mounts([sys.executable, *sys.argv])
 
     work = pathlib.Path(tempfile.mkdtemp(prefix="nemesis-"))
-    print(f"nemesis: seed {args.seed}, {args.workers} workers, {'plain text' if args.insecure else 'TLS'}, in {work}", flush=True)
+    print(f"nemesis: seed {args.seed}, {args.workers} workers, {args.shards} shards, {'plain text' if args.insecure else 'TLS'}, in {work}", flush=True)
     nemesis = Nemesis(args, work)
     nemesis.start()
     try:
@@ -354,7 +382,7 @@ def main():
         if not nemesis.problems:
             nemesis.verdict(nemesis.finish())
     finally:
-        for player in [nemesis.server, *nemesis.workers]:
+        for player in nemesis.everybody():
             player.retire()
             player.send(signal.SIGKILL)
         nemesis.loop.call_soon_threadsafe(nemesis.loop.stop)
