@@ -100,19 +100,20 @@ class Walk {
   void layers(const std::vector<nn::LayerSpec>& specs, const std::string& prefix) {
     for (size_t i = 0; i < specs.size(); ++i) {
       const nn::LayerSpec& spec = specs[i];
-      const bool relu = spec.type == "batch_norm" && i + 1 < specs.size() && specs[i + 1].type == "relu";
-      layer(spec, prefix + (spec.name.empty() ? spec.type + std::to_string(++unnamed_[spec.type]) : spec.name), relu);
-      i += relu;
+      const std::string next = spec.type == "batch_norm" && i + 1 < specs.size() ? specs[i + 1].type : "";
+      const std::string fused = next == "relu" || next == "gelu" ? "_" + next : "";
+      layer(spec, prefix + (spec.name.empty() ? spec.type + std::to_string(++unnamed_[spec.type]) : spec.name), fused);
+      i += !fused.empty();
     }
   }
 
-  void layer(const nn::LayerSpec& spec, const std::string& name, bool relu) {
+  void layer(const nn::LayerSpec& spec, const std::string& name, const std::string& fused) {
     const auto only_x = [](const Shape& x) { return std::vector<Input>{{.shape = x}}; };
     if (spec.type == "conv2d") {
       conv(spec, name);
     } else if (spec.type == "batch_norm") {
       parameters_ += 2 * shape_[-1];
-      op(name, relu ? "batch_norm/lanes_relu" : "batch_norm/lanes", [](const Shape& x) {
+      op(name, "batch_norm/lanes" + fused, [](const Shape& x) {
         return std::vector<Input>{{.shape = x}, {.shape = {x[-1]}, .low = 0.5, .high = 2}, {.shape = {x[-1]}}};
       });
     } else if (spec.type == "max_pool") {

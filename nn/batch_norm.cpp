@@ -16,7 +16,7 @@ BatchNorm::BatchNorm(Context& context, int64_t channels, BatchNormOptions option
 }
 
 Tensor BatchNorm::forward(const Tensor& x) {
-  const tern::BatchNorm options{.eps = options_.eps, .activation = options_.relu ? Activation::relu : Activation::none};
+  const tern::BatchNorm options{.eps = options_.eps, .activation = options_.activation};
   if (!training()) return batch_norm_eval(x, weight_, bias_, running_mean_, running_var_, options);
   const BatchNormResult result = batch_norm_train(x, weight_, bias_, options);
   positions_ = x.numel() / (x.size(0) * x.size(-1));

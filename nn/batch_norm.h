@@ -1,5 +1,6 @@
 #pragma once
 #include "core/lanes.h"
+#include "kernels/common/activation.h"
 #include "nn/module.h"
 
 namespace tern::nn {
@@ -9,7 +10,7 @@ struct BatchNormOptions {
   double momentum = 0.1;     ///< PyTorch's: running = (1 - momentum) * running + momentum * batch
   bool affine = true;        ///< weight and bias
   bool train_weight = true;  ///< false: the weight stays 1
-  bool relu = false;         ///< y = max(0, norm(x)), fused
+  Activation activation = Activation::none;  ///< of the normalised values, fused
 };
 
 /// Batch normalisation over the last axis: x [..., C]. Training normalises every lane by its own mean and biased

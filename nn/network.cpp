@@ -50,8 +50,9 @@ class Builder {
       std::string name = layer.name;
       if (name.empty()) name = layer.type + std::to_string(++unnamed_[layer.type]);
       at_ = "[model] layer '" + prefix + name + "' (" + layer.type + ")";
-      const bool fuse_relu = layer.type == "batch_norm" && followed_by("relu");
-      std::unique_ptr<Module> module = described(layer, prefix + name, fuse_relu);
+      Activation fused = Activation::none;
+      if (layer.type == "batch_norm") fused = followed_by("relu") ? Activation::relu : followed_by("gelu") ? Activation::gelu : Activation::none;
+      std::unique_ptr<Module> module = described(layer, prefix + name, fused);
       // A ReLU and the max-pooling behind it give the same bits in either order, gradients too: it has less to do behind the pooling.
       if (layer.type == "relu" && followed_by("max_pool")) {
         behind_pool.emplace(name, std::move(module));
@@ -60,9 +61,9 @@ class Builder {
       sequence->add(name, std::move(module));
       if (behind_pool) sequence->add(behind_pool->first, std::move(behind_pool->second));
       behind_pool.reset();
-      if (!fuse_relu) continue;
-      ++i;
-      infos_.push_back({.name = prefix + (layers[i].name.empty() ? "relu" : layers[i].name), .type = "relu", .depth = depth_, .fused = true,
+      if (fused == Activation::none) continue;
+      const LayerSpec& activation = layers[++i];
+      infos_.push_back({.name = prefix + (activation.name.empty() ? activation.type : activation.name), .type = activation.type, .depth = depth_, .fused = true,
                         .input = shape_, .output = shape_});
     }
     return sequence;
@@ -90,10 +91,10 @@ class Builder {
   }
 
   /// The module, with a line in infos_.
-  std::unique_ptr<Module> described(const LayerSpec& layer, const std::string& name, bool fuse_relu) {
+  std::unique_ptr<Module> described(const LayerSpec& layer, const std::string& name, Activation fused) {
     const size_t at = infos_.size();
     infos_.push_back({.name = name, .type = layer.type, .depth = depth_, .input = shape_});
-    auto module = make_checked(layer, name + ".", fuse_relu);
+    auto module = make_checked(layer, name + ".", fused);
     LayerInfo& info = infos_[at];
     info.output = shape_;
     if (layer.type == "residual") return module;
@@ -125,9 +126,9 @@ class Builder {
     }
   }
 
-  std::unique_ptr<Module> make_checked(const LayerSpec& layer, const std::string& prefix, bool fuse_relu) {
+  std::unique_ptr<Module> make_checked(const LayerSpec& layer, const std::string& prefix, Activation fused) {
     try {
-      return make(layer, prefix, fuse_relu);
+      return make(layer, prefix, fused);
     } catch (const ShapeError& error) {
       fail(std::string("is too large: ") + error.what());
     } catch (const OutOfMemory& error) {
@@ -135,7 +136,7 @@ class Builder {
     }
   }
 
-  std::unique_ptr<Module> make(const LayerSpec& layer, const std::string& prefix, bool fuse_relu) {
+  std::unique_ptr<Module> make(const LayerSpec& layer, const std::string& prefix, Activation fused) {
     if (layer.type == "conv2d") return make_conv2d(layer);
     if (layer.type == "linear") return make_linear(layer);
     want(layer.eps.value_or(1) > 0, "wants eps over 0, got " + std::to_string(layer.eps.value_or(1)));
@@ -143,7 +144,7 @@ class Builder {
          "wants momentum in [0, 1], got " + std::to_string(layer.momentum));
     if (layer.type == "batch_norm")
       return std::make_unique<BatchNorm>(
-          context_, shape_[-1], BatchNormOptions{.eps = layer.eps.value_or(1e-5), .momentum = layer.momentum, .relu = fuse_relu});
+          context_, shape_[-1], BatchNormOptions{.eps = layer.eps.value_or(1e-5), .momentum = layer.momentum, .activation = fused});
     if (layer.type == "layer_norm") return std::make_unique<LayerNorm>(context_, shape_[-1], layer.eps.value_or(1e-5));
     if (layer.type == "max_pool" || layer.type == "avg_pool") return make_pool(layer);
     if (layer.type == "global_avg_pool") {

@@ -58,7 +58,7 @@ struct LayerInfo {
   std::string name;        ///< with those of the residuals it lies in: "layer1.0.conv1"
   std::string type;
   int depth = 0;           ///< how many residuals it lies in
-  bool fused = false;      ///< a relu that the batch_norm in front of it computes
+  bool fused = false;      ///< a relu or gelu that the batch_norm in front of it computes
   Shape input = {}, output = {};  ///< for one picture: [1, H, W, C] or [1, C]
   int64_t parameters = 0;  ///< its own, not those of a residual's branches
   int64_t flops = 0;       ///< of a forward pass of one picture; see Network::forward_flops
@@ -93,7 +93,7 @@ class Network final : public Sequential {
   const Tensor* whitened_;
 };
 
-/// A network with its initialised parameters. A BatchNorm followed by relu becomes one fused layer.
+/// A network with its initialised parameters. A BatchNorm followed by relu or gelu becomes one fused layer.
 /// Throws ConfigError naming the layer whose options or input do not fit.
 std::unique_ptr<Network> build_network(Context& context, const std::vector<LayerSpec>& layers, InputShape input,
                                           uint64_t seed, InitScheme init = InitScheme::pytorch);

@@ -1,17 +1,23 @@
 #pragma once
 #include <cmath>
 
+#include "kernels/common/activation.h"
 #include "tests/op_cases.h"
 
 /// Naive references for normalisations.
 namespace tern::testing {
+
+inline double naive_activation(double z, Activation activation) {
+  if (activation == Activation::relu) return z < 0 ? 0 : z;
+  return activation == Activation::gelu ? z * 0.5 * std::erfc(-z / std::sqrt(2.0)) : z;
+}
 
 struct NaiveBatchNorm {
   Array y, mean, var;
 };
 
 /// Statistics over the rows of each lane by their definitions. gamma and beta may be null.
-inline NaiveBatchNorm naive_batch_norm(const Array& x, const Array* gamma, const Array* beta, double eps, bool relu,
+inline NaiveBatchNorm naive_batch_norm(const Array& x, const Array* gamma, const Array* beta, double eps, Activation activation,
                                        int64_t lane_size) {
   const int64_t n = x.shape[0], channels = x.shape[-1], positions = x.shape.numel() / n / channels;
   const int64_t size = lane_size == 0 ? n : lane_size, lanes = (n + size - 1) / size;
@@ -26,7 +32,7 @@ inline NaiveBatchNorm naive_batch_norm(const Array& x, const Array* gamma, const
       for (int64_t r = begin; r < end; ++r) {
         const double normal = (x[r * channels + c] - mean) / std::sqrt(var + eps);
         const double z = normal * (gamma ? (*gamma)[c] : 1) + (beta ? (*beta)[c] : 0);
-        out.y[r * channels + c] = relu && z < 0 ? 0 : z;
+        out.y[r * channels + c] = naive_activation(z, activation);
       }
       out.mean.values.push_back(mean);
       out.var.values.push_back(var);

@@ -15,7 +15,6 @@ std::vector<Input> normed_planes(const Shape& x) {
 }
 
 OpCase batch_norm_train_case(const std::string& variant, Activation activation, int64_t lane_size) {
-  const bool relu = activation == Activation::relu;
   return {.op = "batch_norm",
           .variant = variant,
           .inputs = {normed({5, 3, 2, 17}), normed({6, 3}), normed({3, 17, 31, 1}), normed({2, 40, 33, 5}),
@@ -28,7 +27,7 @@ OpCase batch_norm_train_case(const std::string& variant, Activation activation, 
               },
           .reference =
               [=](std::span<const Array> in) {
-                NaiveBatchNorm r = naive_batch_norm(in[0], &in[1], &in[2], 1e-3, relu, lane_size);
+                NaiveBatchNorm r = naive_batch_norm(in[0], &in[1], &in[2], 1e-3, activation, lane_size);
                 return std::vector{r.y, r.mean, r.var};
               },
           .lane_size = lane_size,
@@ -43,7 +42,7 @@ OpCase batch_norm_plain_case() {
           .run = [](std::span<const Tensor> in) { return std::vector{batch_norm_train(in[0], {}, {}).y}; },
           .reference =
               [](std::span<const Array> in) {
-                return std::vector{naive_batch_norm(in[0], nullptr, nullptr, 1e-5, false, 0).y};
+                return std::vector{naive_batch_norm(in[0], nullptr, nullptr, 1e-5, Activation::none, 0).y};
               },
           .bench = {}};
 }
@@ -69,8 +68,7 @@ OpCase batch_norm_eval_case(const std::string& variant, Activation activation) {
                 const int64_t channels = y.shape[-1];
                 for (int64_t i = 0; i < y.shape.numel(); ++i) {
                   const int64_t c = i % channels;
-                  y[i] = (y[i] - in[3][c]) / std::sqrt(in[4][c] + 1e-3) * in[1][c] + in[2][c];
-                  if (activation == Activation::relu && y[i] < 0) y[i] = 0;
+                  y[i] = naive_activation((y[i] - in[3][c]) / std::sqrt(in[4][c] + 1e-3) * in[1][c] + in[2][c], activation);
                 }
                 return std::vector{y};
               },
@@ -130,9 +128,11 @@ std::vector<OpCase> norm_cases() {
           batch_norm_train_case("relu", Activation::relu, 0),
           batch_norm_train_case("lanes", Activation::none, 2),
           batch_norm_train_case("lanes_relu", Activation::relu, 3),
+          batch_norm_train_case("lanes_gelu", Activation::gelu, 3),
           batch_norm_plain_case(),
           batch_norm_eval_case("", Activation::none),
-          batch_norm_eval_case("_relu", Activation::relu)};
+          batch_norm_eval_case("_relu", Activation::relu),
+          batch_norm_eval_case("_gelu", Activation::gelu)};
 }
 
 }  // namespace tern::testing

@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "kernels/batch_norm/batch_norm_ops.h"
 #include "kernels/common/parameter.h"
+#include "kernels/gelu/gelu.h"
 #include "kernels/relu/relu.h"
 
 namespace tern {
@@ -41,6 +42,8 @@ BatchNormSetup without_activation(BatchNormSetup setup) {
   return setup;
 }
 
+Tensor activated(const Tensor& z, Activation activation) { return activation == Activation::relu ? relu(z) : gelu(z); }
+
 /// Gradients for a node whose inputs are x, `before_affine - 1` statistics, [gamma], [beta].
 std::vector<Tensor> affine_grad(const BatchNormSetup& setup, const Node& node, const Tensor& dy, const Tensor& mean,
                                 const Tensor& var, int before_affine) {
@@ -48,9 +51,9 @@ std::vector<Tensor> affine_grad(const BatchNormSetup& setup, const Node& node, c
   if (!dy.defined()) return result;
   std::vector<Tensor> inputs = {node.input(0), dy, mean, var};
   for (int i = before_affine; i < node.input_count(); ++i) inputs.push_back(node.input(i));
-  const bool wants_dx = node.needs(0);
+  const bool wants_dx = node.needs(0) || setup.options.activation == Activation::gelu;  // dz lies in its place
   const std::vector<Tensor> grads = tern::apply(std::make_shared<BatchNormGrad>(setup, wants_dx), inputs);
-  if (wants_dx) result[0] = grads[2];
+  if (node.needs(0)) result[0] = grads[2];
   size_t at = static_cast<size_t>(before_affine);
   if (setup.has_gamma) result[at++] = grads[0];
   if (setup.has_beta) result[at] = grads[1];
@@ -75,7 +78,7 @@ std::vector<Spec> BatchNormTrain::infer(std::span<const Spec> in) const {
 std::vector<Tensor> BatchNormTrain::decompose(std::span<const Tensor> in) const {
   if (setup_.options.activation == Activation::none) return {};
   std::vector<Tensor> outputs = tern::apply(std::make_shared<BatchNormTrain>(without_activation(setup_)), in);
-  outputs[0] = relu(outputs[0]);
+  outputs[0] = activated(outputs[0], setup_.options.activation);
   return outputs;
 }
 
@@ -97,7 +100,7 @@ std::vector<Spec> BatchNormEval::infer(std::span<const Spec> in) const {
 
 std::vector<Tensor> BatchNormEval::decompose(std::span<const Tensor> in) const {
   if (setup_.options.activation == Activation::none) return {};
-  return {relu(tern::apply(std::make_shared<BatchNormEval>(without_activation(setup_)), in)[0])};
+  return {activated(tern::apply(std::make_shared<BatchNormEval>(without_activation(setup_)), in)[0], setup_.options.activation)};
 }
 
 std::vector<Tensor> BatchNormEval::grad(const Node& node, std::span<const Tensor> dy) const {

@@ -147,9 +147,18 @@ __global__ void __launch_bounds__(32 * kCombineSlices)
   }
 }
 
+/// y of the value z before the activation. NaN is not <= 0 and so passes a ReLU; a GELU is taken of z rounded to T, as of the
+/// result of an op of its own.
+template <Activation kActivation, class T>
+__device__ inline T activated(Compute<T> z) {
+  if constexpr (kActivation == Activation::relu) return narrow<T>(z <= 0 ? Compute<T>{0} : z);
+  if constexpr (kActivation == Activation::gelu) return narrow<T>(formula::Gelu{}(widen(narrow<T>(z))));
+  return narrow<T>(z);
+}
+
 /// A block normalises its cut. With `partials` (of few cuts) it first finds the lane's statistics from them, and the
 /// first cut's block writes them to `mean` and `var`; else it reads them there.
-template <class T, int kWidth, bool kRelu>
+template <class T, int kWidth, Activation kActivation>
 __global__ void __launch_bounds__(kThreads)
     normalize_kernel(BatchNormBlocks b, bool aligned, BatchNormConstants<T> constants, const Compute<T>* partials,
                      Compute<T>* mean, Compute<T>* var, const T* x, T* y) {
@@ -196,8 +205,7 @@ __global__ void __launch_bounds__(kThreads)
     Pack<T, kWidth> out;
 #pragma unroll
     for (int k = 0; k < kWidth; ++k) {
-      const Acc z = batch_norm_affine(widen(values.v[k]), m[k], scale[k], beta[k]);
-      out.v[k] = narrow<T>(kRelu && z <= 0 ? Acc{0} : z);  // NaN is not <= 0 and so passes
+      out.v[k] = activated<kActivation, T>(batch_norm_affine(widen(values.v[k]), m[k], scale[k], beta[k]));
     }
     store_channels(y + r * b.channels + place.channel, out, aligned);
   });
@@ -208,9 +216,10 @@ void normalize(Launch& l, const BatchNormSetup& setup, const BatchNormBlocks& b,
                const Compute<T>* partials, Compute<T>* mean, Compute<T>* var) {
   const T* x = l.in[0].data<T>();
   T* y = l.out[0].data<T>();
-  auto kernel = setup.options.activation == Activation::relu ? normalize_kernel<T, kWidth, true>
-                                                             : normalize_kernel<T, kWidth, false>;
-  launch(l.context, "batch_norm", kernel, b.blocks(), kThreads, b, aligned16(x, y), constants, partials, mean, var, x, y);
+  with_activation(setup.options.activation, [&](auto activation) {
+    launch(l.context, "batch_norm", normalize_kernel<T, kWidth, activation()>, b.blocks(), kThreads, b, aligned16(x, y), constants,
+           partials, mean, var, x, y);
+  });
 }
 
 }  // namespace

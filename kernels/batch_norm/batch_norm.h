@@ -24,7 +24,8 @@ struct BatchNormResult {
 /// samples has its own (D5), so a folded batch gives the bits of its lanes run one after another.
 ///   x [N,..,C] of any rank from 2, gamma and beta [C] of x's dtype or f32, or undefined: 1 and 0.
 /// Statistics accumulate in f64 over short f32 sums. The gradient of gamma and beta is summed over lanes in the
-/// canonical tree. Running statistics are the caller's: see batch_norm_update.
+/// canonical tree. Running statistics are the caller's: see batch_norm_update. The bits are those of the activation as an op of
+/// its own, which only writes and reads more.
 /// Throws ShapeError when a lane has one value a channel.
 BatchNormResult batch_norm_train(const Tensor& x, const Tensor& gamma, const Tensor& beta, BatchNorm options = {});
 

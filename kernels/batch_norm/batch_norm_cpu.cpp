@@ -67,10 +67,11 @@ void normalize(Context& context, const BatchNormSetup& setup, const RowCut& cut,
                const Affine<Acc>& affine, const T* x, T* y) {
   context.pool().parallel_for(cut.blocks(), [&](int64_t b) {
     const int64_t at = cut.begin(b) * channels, count = cut.end(b) - cut.begin(b);
-    if (setup.options.activation == Activation::relu)
-      batch_norm::normalize_rows<true>(x + at, y + at, count, channels, affine);
-    else
-      batch_norm::normalize_rows<false>(x + at, y + at, count, channels, affine);
+    switch (setup.options.activation) {
+      case Activation::none: return batch_norm::normalize_rows<false>(x + at, y + at, count, channels, affine);
+      case Activation::relu: return batch_norm::normalize_rows<true>(x + at, y + at, count, channels, affine);
+      case Activation::gelu: return batch_norm::gelu_rows(x + at, y + at, count, channels, affine);
+    }
   });
 }
 
@@ -97,23 +98,25 @@ void lane_moments(Context& context, const RowCut& cut, int64_t channels, const S
   }
 }
 
-/// Sums of dz and dz * (x - mean) over one lane, left in sums.blocks[0].
-template <bool kRelu, class T, class Acc>
+/// Sums of dz and dz * (x - mean) over one lane, left in sums.blocks[0]. Behind a GELU dz itself is left in `dz`.
+template <Activation kActivation, class T, class Acc>
 void lane_grad_sums(Context& context, const RowCut& cut, int64_t channels, const Sums<Acc>& sums,
-                    const Affine<Acc>& affine, const T* x, const T* dy) {
+                    const Affine<Acc>& affine, const T* x, const T* dy, T* dz) {
   context.pool().parallel_for(cut.blocks(), [&](int64_t b, int slot) {
     double* out = sums.blocks + b * 2 * channels;
     Acc* tile = sums.slots + slot * 2 * channels;
-    const int64_t at = cut.begin(b) * channels;
-    batch_norm::block_grad_sums<kRelu>(x + at, dy + at, cut.end(b) - cut.begin(b), channels, cut.tile, affine, tile,
-                                       tile + channels, out, out + channels);
+    const int64_t at = cut.begin(b) * channels, rows = cut.end(b) - cut.begin(b);
+    constexpr bool kGelu = kActivation == Activation::gelu;
+    if constexpr (kGelu) batch_norm::gelu_grad_rows(x + at, dy + at, dz + at, rows, channels, affine);
+    batch_norm::block_grad_sums<kActivation == Activation::relu>(x + at, (kGelu ? dz : dy) + at, rows, channels, cut.tile, affine,
+                                                                 tile, tile + channels, out, out + channels);
   });
   for (int64_t b = 1; b < cut.blocks(); ++b)
     for (int64_t i = 0; i < 2 * channels; ++i) sums.blocks[i] += sums.blocks[b * 2 * channels + i];
 }
 
 /// The backward pass of one dtype.
-template <bool kRelu, class T>
+template <Activation kActivation, class T>
 class Backward {
  public:
   using Acc = Accumulator<T>;
@@ -152,7 +155,8 @@ class Backward {
     fill_affine<Acc>(affine_, setup_, mean, var, launch_.in.subspan(4), channels);
     const T* x = launch_.in[0].template data<T>() + at;
     const T* dy = launch_.in[1].template data<T>() + at;
-    lane_grad_sums<kRelu>(launch_.context, cut, channels, sums_, affine_, x, dy);
+    T* dx = launch_.out.size() < 3 ? nullptr : launch_.out[2].template data<T>() + at;
+    lane_grad_sums<kActivation>(launch_.context, cut, channels, sums_, affine_, x, dy, dx);
 
     Acc* dgamma = leaves_ + lane * 2 * channels;
     const double count = static_cast<double>(cut.rows);
@@ -163,12 +167,12 @@ class Backward {
       offset_[c] = static_cast<Acc>(sums_.blocks[c] / count);
       slope_[c] = static_cast<Acc>(sums_.blocks[channels + c] / (variance * count));
     }
-    if (launch_.out.size() < 3) return;
-    T* dx = launch_.out[2].template data<T>() + at;
+    if (dx == nullptr) return;
+    const T* dz = kActivation == Activation::gelu ? dx : dy;
     launch_.context.pool().parallel_for(cut.blocks(), [&](int64_t b) {
       const int64_t begin = cut.begin(b) * channels;
-      batch_norm::grad_rows<kRelu>(x + begin, dy + begin, dx + begin, cut.end(b) - cut.begin(b), channels, affine_,
-                                   setup_.training ? offset_ : nullptr, slope_);
+      batch_norm::grad_rows<kActivation == Activation::relu>(x + begin, dz + begin, dx + begin, cut.end(b) - cut.begin(b), channels,
+                                                             affine_, setup_.training ? offset_ : nullptr, slope_);
     });
   }
 
@@ -244,16 +248,17 @@ size_t BatchNormGrad::workspace(std::span<const Spec> in, Context& context) cons
   }
   const Rows rows(setup_, in[0].shape);
   return dispatch_floating(name(), in[0].dtype,
-                           [&](auto t) { return Backward<false, decltype(t)>::bytes(rows, context); });
+                           [&](auto t) { return Backward<Activation::none, decltype(t)>::bytes(rows, context); });
 }
 
 void BatchNormGrad::run_cpu(Launch& launch) const {
   dispatch_floating(name(), launch.in[0].dtype(), [&](auto t) {
     using T = decltype(t);
-    if (setup_.options.activation == Activation::relu)
-      Backward<true, T>(launch, setup_).run();
-    else
-      Backward<false, T>(launch, setup_).run();
+    switch (setup_.options.activation) {
+      case Activation::none: return Backward<Activation::none, T>(launch, setup_).run();
+      case Activation::relu: return Backward<Activation::relu, T>(launch, setup_).run();
+      case Activation::gelu: return Backward<Activation::gelu, T>(launch, setup_).run();
+    }
   });
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 #include "kernels/batch_norm/batch_norm_blocks.h"
 #include "kernels/common/column_sum.cuh"
+#include "kernels/common/formulas.h"
 
 /// What the kernels of batch_norm.cu and batch_norm_grad.cu share. They are bound by memory: 16 bytes of neighbouring
 /// channels a thread, several rows under way at once.
@@ -115,6 +116,16 @@ BatchNormConstants<T> constants_of(const BatchNormSetup& setup, const void* mean
   if (setup.has_gamma) c.gamma = parameter_of<T>(inputs[0]);
   if (setup.has_beta) c.beta = parameter_of<T>(inputs[setup.has_gamma ? 1 : 0]);
   return c;
+}
+
+/// Calls `f(std::integral_constant<Activation, activation>)`.
+template <class F>
+void with_activation(Activation activation, const F& f) {
+  switch (activation) {
+    case Activation::none: return f(std::integral_constant<Activation, Activation::none>());
+    case Activation::relu: return f(std::integral_constant<Activation, Activation::relu>());
+    case Activation::gelu: return f(std::integral_constant<Activation, Activation::gelu>());
+  }
 }
 
 /// One channel's map to the value before the activation. Forward and backward use the same, so that the mask of a ReLU

@@ -10,13 +10,14 @@ struct RowPair {
   Pack<T, kWidth> x, dy;
 };
 
-/// dL/dz of the value before the activation, and x - mean. With a 16-bit T the rounded y decides about the mask, as it
-/// would for a separate ReLU.
-template <bool kRelu, class T>
-__device__ inline Compute<T> masked(T x, T dy, Compute<T> mean, Compute<T> scale, Compute<T> beta) {
+/// dL/dz of the value z before the activation. With a 16-bit T the rounded z is what it is taken of, and behind a GELU it is rounded
+/// itself: as with the activation as an op of its own.
+template <Activation kActivation, class T>
+__device__ inline Compute<T> before_activation(T x, T dy, Compute<T> mean, Compute<T> scale, Compute<T> beta) {
   const Compute<T> g = widen(dy);
-  if constexpr (!kRelu) return g;
+  if constexpr (kActivation == Activation::none) return g;
   const Compute<T> z = widen(narrow<T>(batch_norm_affine(widen(x), mean, scale, beta)));
+  if constexpr (kActivation == Activation::gelu) return widen(narrow<T>(formula::GeluBackward{}(g, z)));
   return z <= 0 ? Compute<T>{0} : g;
 }
 
@@ -34,10 +35,10 @@ __device__ inline void fill(SharedAffine<Compute<T>, kWidth>& affine, int i, con
   affine.beta[i] = constants.beta.get(c, 0);
 }
 
-/// A block sums dz and dz * (x - mean) over its cut: [lane][cut][2][channels].
-template <class T, int kWidth, bool kRelu>
+/// A block sums dz and dz * (x - mean) over its cut: [lane][cut][2][channels]. Behind a GELU it writes dz, too.
+template <class T, int kWidth, Activation kActivation>
 __global__ void __launch_bounds__(kThreads) grad_sums_kernel(BatchNormBlocks b, bool aligned, BatchNormConstants<T> constants,
-                                                             const T* x, const T* dy, Compute<T>* partials) {
+                                                             const T* x, const T* dy, T* dz, Compute<T>* partials) {
   using Acc = Compute<T>;
   __shared__ SharedAffine<Acc, kWidth> affine;
   const BatchNormPlace place(b, blockIdx.x);
@@ -60,13 +61,16 @@ __global__ void __launch_bounds__(kThreads) grad_sums_kernel(BatchNormBlocks b, 
       const int64_t at = r * b.channels + place.channel;
       return RowPair<T, kWidth>{load_channels<T, kWidth>(x + at, aligned), load_channels<T, kWidth>(dy + at, aligned)};
     };
-    for_rows<kRowsAtOnce<T> / 2>(place, load, [&](int64_t, const RowPair<T, kWidth>& row) {
+    for_rows<kRowsAtOnce<T> / 2>(place, load, [&](int64_t r, const RowPair<T, kWidth>& row) {
+      Pack<T, kWidth> before;
 #pragma unroll
       for (int k = 0; k < kWidth; ++k) {
-        const Acc g = masked<kRelu>(row.x.v[k], row.dy.v[k], mean[k], scale[k], beta[k]);
+        const Acc g = before_activation<kActivation>(row.x.v[k], row.dy.v[k], mean[k], scale[k], beta[k]);
+        before.v[k] = narrow<T>(g);
         sums[k] += g;
         sums[kWidth + k] = fma(g, widen(row.x.v[k]) - mean[k], sums[kWidth + k]);
       }
+      if constexpr (kActivation == Activation::gelu) store_channels(dz + r * b.channels + place.channel, before, aligned);
     });
   }
   Acc* out = partials + (place.lane * b.cuts + place.cut) * 2 * b.channels;
@@ -166,7 +170,7 @@ __global__ void __launch_bounds__(kThreads)
 /// A block writes dx of its cut: scale * (dz - offset - (x - mean) * slope), where offset is the mean of dz and slope
 /// that of dz * (x - mean) over the variance; both zero where the statistics are constants. Blocks of the very first cut
 /// also write dgamma and dbeta of their channels.
-template <class T, int kWidth, bool kRelu>
+template <class T, int kWidth, Activation kActivation>
 __global__ void __launch_bounds__(kThreads)
     grad_kernel(BatchNormBlocks b, bool aligned, bool training, BatchNormConstants<T> constants,
                 LaneSums<Compute<T>> sums, ParameterGradients<T> parameters, const T* x, const T* dy, T* dx) {
@@ -207,7 +211,7 @@ __global__ void __launch_bounds__(kThreads)
     Pack<T, kWidth> out;
 #pragma unroll
     for (int k = 0; k < kWidth; ++k) {
-      const Acc g = masked<kRelu>(row.x.v[k], row.dy.v[k], mean[k], scale[k], beta[k]);
+      const Acc g = before_activation<kActivation>(row.x.v[k], row.dy.v[k], mean[k], scale[k], beta[k]);
       const Acc dz = training ? fma(mean[k] - widen(row.x.v[k]), slope[k], g - offset[k]) : g;
       out.v[k] = narrow<T>(scale[k] * dz);
     }
@@ -215,16 +219,18 @@ __global__ void __launch_bounds__(kThreads)
   });
 }
 
-template <class T, int kWidth, bool kRelu>
+template <class T, int kWidth, Activation kActivation>
 void run_grad(Launch& l, const BatchNormSetup& setup, const BatchNormBlocks& b) {
   using Acc = Compute<T>;
   const T *x = l.in[0].data<T>(), *dy = l.in[1].data<T>();
   Acc* partials = reinterpret_cast<Acc*>(l.workspace.data());
   const auto constants = constants_of<T>(setup, l.in[2].raw(), l.in[3].raw(), b.channels, l.in.subspan(4));
   const ParameterGradients<T> parameters{parameter_of<T>(l.out[0]), parameter_of<T>(l.out[1])};
-  const bool aligned = aligned16(x, dy);
-  launch(l.context, "batch_norm_grad", grad_sums_kernel<T, kWidth, kRelu>, b.blocks(), kThreads, b, aligned, constants, x,
-         dy, partials);
+  constexpr bool kGelu = kActivation == Activation::gelu;
+  T* dx = l.out.size() < 3 ? nullptr : l.out[2].data<T>();
+  const bool aligned = aligned16(x, dy, dx);
+  launch(l.context, "batch_norm_grad", grad_sums_kernel<T, kWidth, kActivation>, b.blocks(), kThreads, b, aligned, constants, x,
+         dy, dx, partials);
   LaneSums<Acc> sums{partials, b.cuts};
   if (b.cuts > kFewCuts) {
     Acc* added = reinterpret_cast<Acc*>(l.workspace.data() + b.partial_bytes());
@@ -232,14 +238,13 @@ void run_grad(Launch& l, const BatchNormSetup& setup, const BatchNormBlocks& b) 
            partials, added);
     sums = {added, 1};
   }
-  if (l.out.size() < 3) {
+  if (dx == nullptr) {
     launch(l.context, "batch_norm_grad", parameter_grad_kernel<T>, ceil_div(b.channels, kThreads), kThreads, b, constants,
            sums, parameters);
     return;
   }
-  T* dx = l.out[2].data<T>();
-  launch(l.context, "batch_norm_grad", grad_kernel<T, kWidth, kRelu>, b.blocks(), kThreads, b, aligned && aligned16(dx),
-         setup.training, constants, sums, parameters, x, dy, dx);
+  launch(l.context, "batch_norm_grad", grad_kernel<T, kWidth, kGelu ? Activation::none : kActivation>, b.blocks(), kThreads, b,
+         aligned, setup.training, constants, sums, parameters, x, kGelu ? dx : dy, dx);
 }
 
 }  // namespace
@@ -249,8 +254,7 @@ void batch_norm_grad(Launch& l, const BatchNormSetup& setup) {
     using T = decltype(t);
     const BatchNormBlocks b = batch_norm_blocks(setup, l.in[0].spec());
     with_width_of<T>(b, [&](auto width) {
-      if (setup.options.activation == Activation::relu) run_grad<T, width, true>(l, setup, b);
-      else run_grad<T, width, false>(l, setup, b);
+      with_activation(setup.options.activation, [&](auto activation) { run_grad<T, width, activation()>(l, setup, b); });
     });
   });
 }

@@ -2,9 +2,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/common/loops.h"
 #include "kernels/common/sum_rows.h"
+#include "kernels/common/vector_math.h"
 
 /// The inner loops of batch normalisation on the CPU: plain loops over channels that compilers vectorise; they are
 /// bound by memory. Acc is the type of arithmetic: f32, or f64 for f64.
@@ -95,7 +97,53 @@ void normalize_rows(const T* x, T* y, int64_t rows, int64_t channels, Affine<Acc
   }
 }
 
-/// dL/dz of the value before the activation. The mask is found again from x by the arithmetic of the forward pass: that
+inline constexpr int64_t kBuffer = 1024;  // elements: so that a call of vector_math has enough to do
+
+/// Calls f(z, count, at) for runs of the values z before the activation, as far as they are `count` neighbours from element `at` of
+/// x on: z is rounded to T, as it would be between two ops, and lies in a buffer that f may write.
+template <class T, class Acc, class F>
+void for_normalized(const T* x, int64_t rows, int64_t channels, const Affine<Acc>& affine, const F& f) {
+  Acc z[kBuffer];
+  const int64_t columns = std::min(channels, kBuffer), together = channels <= kBuffer ? kBuffer / columns : 1;
+  for (int64_t r = 0; r < rows; r += together) {
+    for (int64_t first = 0; first < channels; first += columns) {
+      const int64_t height = std::min(together, rows - r), width = std::min(columns, channels - first);
+      for (int64_t i = 0; i < height; ++i) {
+        const T* from = x + (r + i) * channels + first;
+        TERN_INDEPENDENT
+        for (int64_t c = 0; c < width; ++c)
+          z[i * width + c] = static_cast<Acc>(static_cast<T>(affine(static_cast<Acc>(from[c]), first + c)));
+      }
+      f(z, height * width, r * channels + first);
+    }
+  }
+}
+
+/// y = gelu(normalised x).
+template <class T, class Acc>
+void gelu_rows(const T* x, T* y, int64_t rows, int64_t channels, const Affine<Acc>& affine) {
+  for_normalized(x, rows, channels, affine, [=](Acc* z, int64_t count, int64_t at) {
+    vector_math::gelu(z, z, count);
+    for (int64_t i = 0; i < count; ++i) y[at + i] = static_cast<T>(z[i]);
+  });
+}
+
+/// dz = dL/dz of the value z before the GELU.
+template <class T, class Acc>
+void gelu_grad_rows(const T* x, const T* dy, T* dz, int64_t rows, int64_t channels, const Affine<Acc>& affine) {
+  for_normalized(x, rows, channels, affine, [=](Acc* z, int64_t count, int64_t at) {
+    if constexpr (std::is_same_v<T, Acc>) {
+      vector_math::gelu_backward(dy + at, z, dz + at, count);
+    } else {
+      Acc g[kBuffer];
+      for (int64_t i = 0; i < count; ++i) g[i] = static_cast<Acc>(dy[at + i]);
+      vector_math::gelu_backward(g, z, z, count);
+      for (int64_t i = 0; i < count; ++i) dz[at + i] = static_cast<T>(z[i]);
+    }
+  });
+}
+
+/// dL/dz of the value before a ReLU, or before nothing. The mask is found again from x by the arithmetic of the forward pass: that
 /// is cheaper than keeping y or a mask. With a 16-bit T the rounded y decides, as it would for a separate ReLU.
 template <bool kRelu, class T, class Acc>
 Acc masked(const T& x, const T& dy, const Affine<Acc>& affine, int64_t c) {

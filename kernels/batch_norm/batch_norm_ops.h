@@ -58,7 +58,8 @@ class BatchNormEval final : public OpBase<BatchNormEval> {
   BatchNormSetup setup_;
 };
 
-/// in: x, dy, mean, var, [gamma], [beta]. out: dgamma, dbeta, and dx when wanted.
+/// in: x, dy, mean, var, [gamma], [beta]. out: dgamma, dbeta, and dx when wanted, which it must be behind a GELU: its derivative costs
+/// too much to be found twice, so that dL/dz, z the value before it, waits in dx.
 class BatchNormGrad final : public OpBase<BatchNormGrad> {
  public:
   BatchNormGrad(BatchNormSetup setup, bool wants_dx) : setup_(setup), wants_dx_(wants_dx) {}

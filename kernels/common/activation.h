@@ -3,6 +3,10 @@
 namespace tern {
 
 /// What a fused op does to its result last.
-enum class Activation { none, relu };
+enum class Activation {
+  none,
+  relu,
+  gelu,  ///< exact, by erf; batch normalisation only
+};
 
 }  // namespace tern

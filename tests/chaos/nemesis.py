@@ -41,7 +41,7 @@ class Nemesis:
         self.build = pathlib.Path(args.build).resolve()
         self.rng = random.Random(args.seed)
         self.counts, self.problems = collections.Counter(), []
-        self.running, self.busy = [], set()
+        self.running, self.stopped = [], collections.Counter()
         self.port = free_port()
         self.disk = players.Disk(work / "disk")
         self.run_folder = work / "disk" / "run"
@@ -145,9 +145,11 @@ class Nemesis:
         yield 0
 
     def stop(self, player, seconds):
+        self.stopped[player] += 1
         player.send(signal.SIGSTOP)
         yield seconds
         player.send(signal.SIGCONT)
+        self.stopped[player] -= 1
 
     def stop_worker_briefly(self, rng):
         yield from self.stop(rng.choice(self.workers), rng.uniform(0.1, 2.5))
@@ -224,16 +226,17 @@ class Nemesis:
         """A program that must be turned away."""
         child = subprocess.Popen(command, cwd=self.work, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                  stderr=subprocess.PIPE, text=True, preexec_fn=players.die_with_parent)
-        pid = self.server.process.pid
+        pid, undisturbed = self.server.process.pid, True
         for _ in range(10 * SECOND):
+            undisturbed = undisturbed and not self.stopped[self.server]
             if child.poll() is not None:
                 break
             yield 0.1
-        undisturbed = self.server.alive() and self.server.process.pid == pid
+        undisturbed = undisturbed and self.server.alive() and self.server.process.pid == pid
         if child.poll() is None:
             child.kill()
         text = child.communicate()[1]
-        if undisturbed and what not in self.busy and (child.returncode not in codes or words not in text):
+        if undisturbed and (child.returncode not in codes or words not in text):
             self.problems.append(f"{what}: ended with {child.returncode}, wanted {codes} and \"{words}\": {text[-500:]}")
 
     def second_server(self, rng):
@@ -245,7 +248,7 @@ class Nemesis:
     def wrong_token(self, rng):
         relay = rng.choice(self.relays)
         command = [str(self.build / "ps_worker"), "--server", f"127.0.0.1:{self.port}", "--token-file", "wrong-token", "--reconnect",
-                   "1s", "--progress", "lines", "--name", "stranger"]
+                   "4s", "--progress", "lines", "--name", "stranger"]  # a server that has just been started listens within that
         yield from self.expect("wrong token", command, (7,), "insecure" if self.args.insecure else "token")
 
     def kinds(self):
@@ -336,7 +339,7 @@ class Nemesis:
             player.retire()
         for player, patience in [(self.server, 180), *((player, 30) for player in others)]:
             code = player.join(patience)
-            leaving = code == 143 and player is not self.server  # told so just before, by worker_leaves or shard_leaves
+            leaving = code in (143, -signal.SIGTERM) and player is not self.server  # told so just before, by worker_leaves or shard_leaves
             if code != 0 and not leaving:
                 self.problems.append(f"{player.name} should have ended with 0, got {'no end' if code is None else code}")
         self.judge(0)

@@ -88,8 +88,11 @@ class Player:
         with self.lock:
             if self.process is None or self.process.poll() is not None:
                 return False
-            if number in (signal.SIGKILL, signal.SIGTERM):
-                self.excuse(-number, 1e9) if number == signal.SIGKILL else self.excuse(143, 30)
+            if number == signal.SIGKILL:
+                self.excuse(-number, 1e9)
+            if number == signal.SIGTERM:
+                self.excuse(143, 30)
+                self.excuse(-number, 30)  # it came before main()
             self.process.send_signal(number)
             return True
 
