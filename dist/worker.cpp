@@ -127,9 +127,11 @@ void Worker::follow_links() {
   {
     const std::lock_guard lock(mutex_);
     const std::vector<ShardLink> wanted = hub_.links();
-    const auto kept = std::ranges::stable_partition(shards_, [&](const auto& line) { return std::ranges::find(wanted, line->id(), &ShardLink::id) != wanted.end(); });
-    std::ranges::move(kept, std::back_inserter(gone));
-    shards_.erase(kept.begin(), kept.end());
+    const auto dropped = std::stable_partition(shards_.begin(), shards_.end(), [&](const auto& line) {
+      return std::ranges::find(wanted, line->id(), &ShardLink::id) != wanted.end();
+    });
+    std::move(dropped, shards_.end(), std::back_inserter(gone));
+    shards_.erase(dropped, shards_.end());
     for (const ShardLink& link : wanted)
       if (std::ranges::none_of(shards_, [&](const auto& line) { return line->id() == link.id; })) dial_shard(link);
   }

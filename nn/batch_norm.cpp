@@ -17,9 +17,11 @@ BatchNorm::BatchNorm(Context& context, int64_t channels, BatchNormOptions option
 
 Tensor BatchNorm::forward(const Tensor& x) {
   const tern::BatchNorm options{.eps = options_.eps, .activation = options_.activation};
-  if (!training()) return batch_norm_eval(x, weight_, bias_, running_mean_, running_var_, options);
-  const BatchNormResult result = batch_norm_train(x, weight_, bias_, options);
-  positions_ = x.numel() / (x.size(0) * x.size(-1));
+  const auto& pool = options_.pool;
+  if (!training()) return batch_norm_eval(pool ? max_pool2d(x, *pool) : x, weight_, bias_, running_mean_, running_var_, options);
+  const BatchNormResult result =
+      pool ? max_pool_batch_norm_train(x, *pool, weight_, bias_, options) : batch_norm_train(x, weight_, bias_, options);
+  positions_ = result.y.numel() / (x.size(0) * x.size(-1));
   if (x.context().defer_statistics()) {
     seen_mean_ = result.mean;
     seen_variance_ = result.var;

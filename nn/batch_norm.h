@@ -1,6 +1,9 @@
 #pragma once
+#include <optional>
+
 #include "core/lanes.h"
 #include "kernels/common/activation.h"
+#include "kernels/max_pool2d/max_pool2d.h"
 #include "nn/module.h"
 
 namespace tern::nn {
@@ -10,6 +13,7 @@ struct BatchNormOptions {
   double momentum = 0.1;     ///< PyTorch's: running = (1 - momentum) * running + momentum * batch
   bool affine = true;        ///< weight and bias
   bool train_weight = true;  ///< false: the weight stays 1
+  std::optional<MaxPool2d> pool;             ///< of the input, before it is normalised; fused
   Activation activation = Activation::none;  ///< of the normalised values, fused
 };
 

@@ -58,6 +58,10 @@ class Builder {
         behind_pool.emplace(name, std::move(module));
         continue;
       }
+      if (layer.type == "max_pool" && followed_by("batch_norm") && !behind_pool) {
+        pool_of_norm_ = last_pool_;
+        continue;
+      }
       sequence->add(name, std::move(module));
       if (behind_pool) sequence->add(behind_pool->first, std::move(behind_pool->second));
       behind_pool.reset();
@@ -144,7 +148,8 @@ class Builder {
          "wants momentum in [0, 1], got " + std::to_string(layer.momentum));
     if (layer.type == "batch_norm")
       return std::make_unique<BatchNorm>(
-          context_, shape_[-1], BatchNormOptions{.eps = layer.eps.value_or(1e-5), .momentum = layer.momentum, .activation = fused});
+          context_, shape_[-1],
+          BatchNormOptions{.eps = layer.eps.value_or(1e-5), .momentum = layer.momentum, .pool = std::exchange(pool_of_norm_, {}), .activation = fused});
     if (layer.type == "layer_norm") return std::make_unique<LayerNorm>(context_, shape_[-1], layer.eps.value_or(1e-5));
     if (layer.type == "max_pool" || layer.type == "avg_pool") return make_pool(layer);
     if (layer.type == "global_avg_pool") {
@@ -202,6 +207,7 @@ class Builder {
     shape_ = {1, window(1, kernel, stride.h, padding, 1), window(2, kernel, stride.w, padding, 1), shape_[3]};
     if (layer.type == "max_pool") {
       const MaxPool2d options{.kernel = kernel, .stride = stride.h, .padding = padding};
+      last_pool_ = options;
       return std::make_unique<Lambda>([options](const Tensor& x) { return max_pool2d(x, options); });
     }
     const AvgPool2d options{.kernel = kernel, .stride = stride.h, .padding = padding};
@@ -230,6 +236,8 @@ class Builder {
   std::map<std::string, int> unnamed_;
   uint32_t dropouts_ = 0;
   int depth_ = 0;
+  MaxPool2d last_pool_;
+  std::optional<MaxPool2d> pool_of_norm_;  // in front of the next batch_norm, which computes it
   std::vector<LayerInfo> infos_;
   struct Init {
     const Tensor* weight;

@@ -93,7 +93,8 @@ class Network final : public Sequential {
   const Tensor* whitened_;
 };
 
-/// A network with its initialised parameters. A BatchNorm followed by relu or gelu becomes one fused layer.
+/// A network with its initialised parameters. A BatchNorm becomes one fused layer with the max_pool in front of it and
+/// the relu or gelu behind it.
 /// Throws ConfigError naming the layer whose options or input do not fit.
 std::unique_ptr<Network> build_network(Context& context, const std::vector<LayerSpec>& layers, InputShape input,
                                           uint64_t seed, InitScheme init = InitScheme::pytorch);

@@ -5,6 +5,7 @@
 #include "core/autograd.h"
 #include "core/error.h"
 #include "core/rng.h"
+#include "kernels/ops.h"
 #include "nn/network.h"
 #include "nn/weights.h"
 #include "tests/catch.h"
@@ -180,12 +181,20 @@ TEST_CASE("build_network names the layer that does not fit", "[nn]") {
   }
 }
 
-TEST_CASE("BatchNorm and ReLU in one layer give the bits of the two", "[nn]") {
+TEST_CASE("BatchNorm, the pooling in front of it and the activation behind it give the same bits in one layer", "[nn]") {
   Context context({.threads = 1});
   context.set_lane_size(2);
-  const char* const joined = R"([{"type": "batch_norm", "name": "bn"}, {"type": "relu"}])";
-  const auto fused = from_json(context, joined);
+  const bool pooled = GENERATE(false, true);
+  const std::string activation = GENERATE(as<std::string>{}, "", "relu", "gelu");
+  std::string layers = R"({"type": "batch_norm", "name": "bn"})";
+  if (pooled) layers = R"({"type": "max_pool", "kernel": 2}, )" + layers;
+  if (!activation.empty()) layers += R"(, {"type": ")" + activation + "\"}";
+  INFO(layers);
+  const auto fused = from_json(context, "[" + layers + "]");
   const auto plain = from_json(context, R"([{"type": "batch_norm", "name": "bn"}])");
+  CHECK(names(*fused) == names(*plain));
+  CHECK(fused->layers().size() == 1U + pooled + !activation.empty());
+  CHECK(fused->output_shape() == (pooled ? Shape{1, 4, 4, 3} : Shape{1, 8, 8, 3}));
   for (nn::Network* network : {fused.get(), plain.get()})
     for (const Parameter& p : network->parameters())
       for (int64_t i = 0; i < p.tensor->numel(); ++i) p.tensor->data<float>()[i] = 0.3F + 0.2F * static_cast<float>(i);
@@ -193,9 +202,13 @@ TEST_CASE("BatchNorm and ReLU in one layer give the bits of the two", "[nn]") {
     fused->train(training);
     plain->train(training);
     const Tensor x = noise(context, {5, 8, 8, 3});
-    auto wanted = (*plain)(x).to_vector<float>();
-    for (float& value : wanted) value = std::max(value, 0.0F);
-    CHECK((*fused)(x).to_vector<float>() == wanted);
+    const Tensor z = (*plain)(pooled ? max_pool2d(x) : x);
+    const Tensor wanted = activation == "relu" ? relu(z) : activation == "gelu" ? gelu(z) : z;
+    CHECK((*fused)(x).to_vector<float>() == wanted.to_vector<float>());
+  }
+  for (size_t i = 0; i < plain->buffers().size(); ++i) {  // running statistics
+    const Tensor &got = *fused->buffers()[i].tensor, &wanted = *plain->buffers()[i].tensor;
+    if (got.dtype() == DType::f32) CHECK(got.to_vector<float>() == wanted.to_vector<float>());
   }
 }
 

@@ -35,6 +35,41 @@ OpCase batch_norm_train_case(const std::string& variant, Activation activation, 
           .bench_lane_size = lane_size == 0 ? 0 : 32};
 }
 
+/// Whole windows of k pixels.
+Array naive_max_pool(const Array& x, int64_t k) {
+  const int64_t p = x.shape[1] / k, q = x.shape[2] / k, channels = x.shape[3];
+  Array y{{x.shape[0], p, q, channels}, {}};
+  for (int64_t i = 0; i < y.shape.numel(); ++i) {
+    const int64_t c = i % channels, column = i / channels % q, row = i / channels / q % p, image = i / channels / q / p;
+    double largest = -INFINITY;
+    for (int64_t r = 0; r < k; ++r)
+      for (int64_t s = 0; s < k; ++s)
+        largest = std::max(largest, x[((image * x.shape[1] + row * k + r) * x.shape[2] + column * k + s) * channels + c]);
+    y.values.push_back(largest);
+  }
+  return y;
+}
+
+OpCase max_pool_batch_norm_case(const std::string& variant, int64_t kernel, Activation activation, int64_t lane_size) {
+  return {.op = "max_pool_batch_norm",
+          .variant = variant,
+          .inputs = {normed({5, 2 * kernel, 3 * kernel, 17}), normed({3, 4 * kernel + 1, 2 * kernel, 16}), normed({2, 8 * kernel, 8 * kernel, 24})},
+          .run =
+              [=](std::span<const Tensor> in) {
+                const BatchNormResult r = max_pool_batch_norm_train(in[0], {.kernel = kernel}, in[1], in[2], {.eps = 1e-3, .activation = activation});
+                return std::vector{r.y, r.mean, r.var};
+              },
+          .reference =
+              [=](std::span<const Array> in) {
+                NaiveBatchNorm r = naive_batch_norm(naive_max_pool(in[0], kernel), &in[1], &in[2], 1e-3, activation, lane_size);
+                return std::vector{r.y, r.mean, r.var};
+              },
+          .nan_passes = false,  // the reference's largest is never NaN
+          .lane_size = lane_size,
+          .bench = normed({128, 32, 32, 64}),
+          .bench_lane_size = lane_size == 0 ? 0 : 32};
+}
+
 OpCase batch_norm_plain_case() {
   return {.op = "batch_norm",
           .variant = "no_affine",
@@ -72,6 +107,7 @@ OpCase batch_norm_eval_case(const std::string& variant, Activation activation) {
                 }
                 return std::vector{y};
               },
+          .f32_tolerance = activation == Activation::gelu ? 1e-4 : 1e-5,  // dgamma of a lone channel: large numbers cancel
           .half = false,  // 16-bit activations want f32 statistics: see batch_norm_test.cpp
           .lane_size = 2,
           .bench = inputs({128, 32, 32, 32})};
@@ -129,6 +165,9 @@ std::vector<OpCase> norm_cases() {
           batch_norm_train_case("lanes", Activation::none, 2),
           batch_norm_train_case("lanes_relu", Activation::relu, 3),
           batch_norm_train_case("lanes_gelu", Activation::gelu, 3),
+          max_pool_batch_norm_case("2x2", 2, Activation::none, 0),
+          max_pool_batch_norm_case("lanes_2x2_gelu", 2, Activation::gelu, 3),
+          max_pool_batch_norm_case("lanes_3x3_relu", 3, Activation::relu, 2),
           batch_norm_plain_case(),
           batch_norm_eval_case("", Activation::none),
           batch_norm_eval_case("_relu", Activation::relu),

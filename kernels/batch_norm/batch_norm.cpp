@@ -42,14 +42,22 @@ BatchNormSetup without_activation(BatchNormSetup setup) {
   return setup;
 }
 
+/// The pooled values in the place of x.
+template <class T>
+std::vector<T> inputs_of_norm(const T& pooled, std::span<const T> in) {
+  std::vector<T> inputs = {pooled};
+  inputs.insert(inputs.end(), in.begin() + 1, in.end());
+  return inputs;
+}
+
 Tensor activated(const Tensor& z, Activation activation) { return activation == Activation::relu ? relu(z) : gelu(z); }
 
-/// Gradients for a node whose inputs are x, `before_affine - 1` statistics, [gamma], [beta].
-std::vector<Tensor> affine_grad(const BatchNormSetup& setup, const Node& node, const Tensor& dy, const Tensor& mean,
-                                const Tensor& var, int before_affine) {
+/// Gradients for a node whose inputs are x, `before_affine - 1` statistics, [gamma], [beta]; in the first's place that of the
+/// `normalized` values.
+std::vector<Tensor> affine_grad(const BatchNormSetup& setup, const Node& node, const Tensor& normalized, const Tensor& dy,
+                                const Tensor& mean, const Tensor& var, int before_affine) {
   std::vector<Tensor> result(static_cast<size_t>(node.input_count()));
-  if (!dy.defined()) return result;
-  std::vector<Tensor> inputs = {node.input(0), dy, mean, var};
+  std::vector<Tensor> inputs = {normalized, dy, mean, var};
   for (int i = before_affine; i < node.input_count(); ++i) inputs.push_back(node.input(i));
   const bool wants_dx = node.needs(0) || setup.options.activation == Activation::gelu;  // dz lies in its place
   const std::vector<Tensor> grads = tern::apply(std::make_shared<BatchNormGrad>(setup, wants_dx), inputs);
@@ -85,7 +93,40 @@ std::vector<Tensor> BatchNormTrain::decompose(std::span<const Tensor> in) const 
 Saves BatchNormTrain::saves(GradMask) const { return {GradMask().set(), GradMask(0b110)}; }
 
 std::vector<Tensor> BatchNormTrain::grad(const Node& node, std::span<const Tensor> dy) const {
-  return affine_grad(setup_, node, dy[0], node.output(1), node.output(2), 1);
+  if (!dy[0].defined()) return std::vector<Tensor>(static_cast<size_t>(node.input_count()));
+  return affine_grad(setup_, node, node.input(0), dy[0], node.output(1), node.output(2), 1);
+}
+
+std::vector<Spec> MaxPoolBatchNormTrain::infer(std::span<const Spec> in) const {
+  const std::vector<Spec> pooled = pool_.infer(in);
+  std::vector<Spec> out = norm_.infer(inputs_of_norm(pooled[0], in));
+  out.insert(out.end(), pooled.begin(), pooled.end());
+  return out;
+}
+
+size_t MaxPoolBatchNormTrain::workspace(std::span<const Spec> in, Context& context) const {
+  return norm_.workspace(inputs_of_norm(pool_.infer(in)[0], in), context);
+}
+
+std::vector<Tensor> MaxPoolBatchNormTrain::decompose(std::span<const Tensor> in) const {
+  return tern::apply(std::make_shared<BatchNormTrain>(setup_), inputs_of_norm(max_pool2d(in[0], options_), in));
+}
+
+void MaxPoolBatchNormTrain::run_cpu(Launch& launch) const {
+  Launch pool{launch.context, launch.in.first(1), launch.out.subspan(3), {}};
+  pool_.run_cpu(pool);
+  const std::vector<Tensor> inputs = inputs_of_norm(launch.out[3], launch.in);
+  Launch norm{launch.context, inputs, launch.out.first(3), launch.workspace};
+  norm_.run_cpu(norm);
+}
+
+std::vector<Tensor> MaxPoolBatchNormTrain::grad(const Node& node, std::span<const Tensor> dy) const {
+  if (!dy[0].defined()) return std::vector<Tensor>(static_cast<size_t>(node.input_count()));
+  std::vector<Tensor> grads = affine_grad(setup_, node, node.output(3), dy[0], node.output(1), node.output(2), 1);
+  const Spec& x = node.input_spec(0);
+  if (grads[0].defined())
+    grads[0] = apply_one(std::make_shared<MaxPool2dGrad>(pool_.window(x.shape), x.dtype), {grads[0], node.output(4)});
+  return grads;
 }
 
 std::vector<Spec> BatchNormEval::infer(std::span<const Spec> in) const {
@@ -104,7 +145,8 @@ std::vector<Tensor> BatchNormEval::decompose(std::span<const Tensor> in) const {
 }
 
 std::vector<Tensor> BatchNormEval::grad(const Node& node, std::span<const Tensor> dy) const {
-  return affine_grad(setup_, node, dy[0], node.input(1), node.input(2), 3);
+  if (!dy[0].defined()) return std::vector<Tensor>(static_cast<size_t>(node.input_count()));
+  return affine_grad(setup_, node, node.input(0), dy[0], node.input(1), node.input(2), 3);
 }
 
 std::vector<Spec> BatchNormGrad::infer(std::span<const Spec> in) const {
@@ -121,6 +163,13 @@ std::vector<Spec> BatchNormGrad::infer(std::span<const Spec> in) const {
 BatchNormResult batch_norm_train(const Tensor& x, const Tensor& gamma, const Tensor& beta, BatchNorm options) {
   const BatchNormSetup setup = make_setup(x, gamma, beta, options, true);
   const std::vector<Tensor> out = tern::apply(std::make_shared<BatchNormTrain>(setup), with_affine({x}, gamma, beta));
+  return {out[0], out[1], out[2]};
+}
+
+BatchNormResult max_pool_batch_norm_train(const Tensor& x, const MaxPool2d& pool, const Tensor& gamma, const Tensor& beta,
+                                          BatchNorm options) {
+  const BatchNormSetup setup = make_setup(x, gamma, beta, options, true);
+  const std::vector<Tensor> out = tern::apply(std::make_shared<MaxPoolBatchNormTrain>(pool, setup), with_affine({x}, gamma, beta));
   return {out[0], out[1], out[2]};
 }
 

@@ -1,4 +1,5 @@
 #include "kernels/batch_norm/batch_norm_device.cuh"
+#include "kernels/max_pool2d/max_pool2d_device.cuh"
 
 namespace tern::cuda {
 namespace {
@@ -25,22 +26,19 @@ struct Moments {
   }
 };
 
-/// Of the thread's rows, at most BatchNormBlocks::kMost. Sums are taken about the thread's first value, which is one of
-/// the sample: the cancellation then costs at most kMost roundings, however far the mean is from zero.
-template <class T, int kWidth>
+/// Of the thread's rows, at most BatchNormBlocks::kMost, of which `load` brings kAtOnce at a time. Sums are taken about the thread's
+/// first value, which is one of the sample: the cancellation then costs at most kMost roundings, however far the mean is from zero.
+template <class T, int kWidth, int kAtOnce, class Load>
 __device__ inline Moments<Compute<T>, kWidth> moments_of_thread(const BatchNormBlocks& b, const BatchNormPlace& place,
-                                                                bool aligned, const T* x) {
+                                                                const Load& load) {
   using Acc = Compute<T>;
   Moments<Acc, kWidth> m;
   if (place.channel >= b.channels || place.row >= place.end) return m;
-  const auto load = [&](int64_t r) { return load_channels<T, kWidth>(x + r * b.channels + place.channel, aligned); };
-  Acc shift[kWidth], sum[kWidth] = {}, squares[kWidth] = {};
-  const auto first = load(place.row);
-#pragma unroll
-  for (int k = 0; k < kWidth; ++k) shift[k] = widen(first.v[k]);
-  for_rows<kRowsAtOnce<T>>(place, load, [&](int64_t, const Pack<T, kWidth>& values) {
+  Acc shift[kWidth] = {}, sum[kWidth] = {}, squares[kWidth] = {};
+  for_rows<kAtOnce>(place, load, [&](int64_t r, const Pack<T, kWidth>& values) {
 #pragma unroll
     for (int k = 0; k < kWidth; ++k) {
+      if (r == place.row) shift[k] = widen(values.v[k]);
       const Acc d = widen(values.v[k]) - shift[k];
       sum[k] += d;
       squares[k] = fma(d, d, squares[k]);
@@ -56,17 +54,12 @@ __device__ inline Moments<Compute<T>, kWidth> moments_of_thread(const BatchNormB
   return m;
 }
 
-/// A block finds mean and sum of squared deviations of its cut: [lane][cut][2][channels].
-template <class T, int kWidth>
-__global__ void __launch_bounds__(kThreads)
-    statistics_kernel(BatchNormBlocks b, bool aligned, const T* x, Compute<T>* partials) {
-  using Acc = Compute<T>;
+/// The block writes mean and sum of squared deviations of its cut, `m` being those of a thread: [lane][cut][2][channels].
+template <class Acc, int kWidth>
+__device__ inline void write_moments(const BatchNormBlocks& b, const BatchNormPlace& place, Moments<Acc, kWidth> m, Acc* partials) {
   __shared__ Acc mean[kWarps][32 * kWidth];
   __shared__ Acc m2[kWarps][32 * kWidth];
   __shared__ Acc count[kWarps];
-  const BatchNormPlace place(b, blockIdx.x);
-  if (place.begin >= place.end) return;
-  Moments<Acc, kWidth> m = moments_of_thread<T, kWidth>(b, place, aligned, x);
   for (int offset = b.columns; offset < 32; offset *= 2) {
     Moments<Acc, kWidth> other;
     other.n = __shfl_xor_sync(kFullWarp, m.n, offset);
@@ -100,6 +93,40 @@ __global__ void __launch_bounds__(kThreads)
   Acc* out = partials + (place.lane * b.cuts + place.cut) * 2 * b.channels + c;
   out[0] = static_cast<Acc>(total);
   out[b.channels] = static_cast<Acc>(squares);
+}
+
+template <class T, int kWidth>
+__global__ void __launch_bounds__(kThreads)
+    statistics_kernel(BatchNormBlocks b, bool aligned, const T* x, Compute<T>* partials) {
+  const BatchNormPlace place(b, blockIdx.x);
+  if (place.begin >= place.end) return;
+  const auto load = [&](int64_t r) { return load_channels<T, kWidth>(x + r * b.channels + place.channel, aligned); };
+  write_moments(b, place, moments_of_thread<T, kWidth, kRowsAtOnce<T>>(b, place, load), partials);
+}
+
+/// The same of the pooled values, which it finds and writes: with the pixels of their windows that they came from.
+template <class T, int kWidth, class Index, int kKernel>
+__global__ void __launch_bounds__(kThreads) pool_statistics_kernel(BatchNormBlocks b, bool aligned, Window w, const T* x, T* pooled,
+                                                                   Index* index, Compute<T>* partials) {
+  const BatchNormPlace place(b, blockIdx.x);
+  if (place.begin >= place.end) return;
+  const auto pool = [&](int64_t r) {
+    const Division row = divide(r, w.q), image = divide(row.quotient, w.p);
+    const PoolPixel o{image.quotient, image.remainder, row.remainder, place.channel};
+    const Largest<T, kWidth> largest = largest_of_window<T, kWidth, kKernel>(
+        w, o, [&](int64_t i, int64_t j) { return load_channels<T, kWidth>(x + w.x_at(o.image, i, j) + o.channel, aligned); });
+    Pack<T, kWidth> out;
+    Pack<Index, kWidth> chosen;
+#pragma unroll
+    for (int k = 0; k < kWidth; ++k) {
+      out.v[k] = narrow<T>(largest.best[k]);
+      chosen.v[k] = static_cast<Index>(largest.where[k]);
+    }
+    store_channels(pooled + r * b.channels + place.channel, out, aligned);
+    store_channels(index + r * b.channels + place.channel, chosen, aligned);
+    return out;
+  };
+  write_moments(b, place, moments_of_thread<T, kWidth, 2>(b, place, pool), partials);
 }
 
 /// The sum over cuts first, first + step, .. of count * mean, or with `centre` of the squared deviations from it.
@@ -147,13 +174,13 @@ __global__ void __launch_bounds__(32 * kCombineSlices)
   }
 }
 
-/// y of the value z before the activation. NaN is not <= 0 and so passes a ReLU; a GELU is taken of z rounded to T, as of the
-/// result of an op of its own.
+/// y of the value z before the activation, to be rounded to T. NaN is not <= 0 and so passes a ReLU; a GELU is taken of z rounded to
+/// T, as of the result of an op of its own.
 template <Activation kActivation, class T>
-__device__ inline T activated(Compute<T> z) {
-  if constexpr (kActivation == Activation::relu) return narrow<T>(z <= 0 ? Compute<T>{0} : z);
-  if constexpr (kActivation == Activation::gelu) return narrow<T>(formula::Gelu{}(widen(narrow<T>(z))));
-  return narrow<T>(z);
+__device__ inline Compute<T> activated(Compute<T> z) {
+  if constexpr (kActivation == Activation::relu) return z <= 0 ? Compute<T>{0} : z;
+  if constexpr (kActivation == Activation::gelu) return formula::Gelu{}(widen(narrow<T>(z)));
+  return z;
 }
 
 /// A block normalises its cut. With `partials` (of few cuts) it first finds the lane's statistics from them, and the
@@ -205,7 +232,8 @@ __global__ void __launch_bounds__(kThreads)
     Pack<T, kWidth> out;
 #pragma unroll
     for (int k = 0; k < kWidth; ++k) {
-      out.v[k] = activated<kActivation, T>(batch_norm_affine(widen(values.v[k]), m[k], scale[k], beta[k]));
+      const Acc result = activated<kActivation, T>(batch_norm_affine(widen(values.v[k]), m[k], scale[k], beta[k]));
+      out.v[k] = narrow<T>(result);
     }
     store_channels(y + r * b.channels + place.channel, out, aligned);
   });
@@ -213,13 +241,38 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class T, int kWidth>
 void normalize(Launch& l, const BatchNormSetup& setup, const BatchNormBlocks& b, const BatchNormConstants<T>& constants,
-               const Compute<T>* partials, Compute<T>* mean, Compute<T>* var) {
-  const T* x = l.in[0].data<T>();
+               const Compute<T>* partials, Compute<T>* mean, Compute<T>* var, const T* x) {
   T* y = l.out[0].data<T>();
-  with_activation(setup.options.activation, [&](auto activation) {
-    launch(l.context, "batch_norm", normalize_kernel<T, kWidth, activation()>, b.blocks(), kThreads, b, aligned16(x, y), constants,
-           partials, mean, var, x, y);
-  });
+  auto kernel = normalize_kernel<T, kWidth, Activation::none>;
+  if (setup.options.activation == Activation::relu) kernel = normalize_kernel<T, kWidth, Activation::relu>;
+  if (setup.options.activation == Activation::gelu) kernel = normalize_kernel<T, kWidth, Activation::gelu>;
+  launch(l.context, "batch_norm", kernel, b.blocks(), kThreads, b, aligned16(x, y), constants, partials, mean, var, x, y);
+}
+
+/// What follows once `partials` has the moments of each cut of x.
+template <class T, int kWidth>
+void normalize_by_moments(Launch& l, const BatchNormSetup& setup, const BatchNormBlocks& b, const Compute<T>* partials, const T* x) {
+  using Acc = Compute<T>;
+  Acc *mean = l.out[1].data<Acc>(), *var = l.out[2].data<Acc>();
+  if (b.cuts > kFewCuts)
+    launch(l.context, "batch_norm", combine_kernel<Acc>, b.lanes * ceil_div(b.channels, 32), 32 * kCombineSlices, b, partials,
+           mean, var);
+  normalize<T, kWidth>(l, setup, b, constants_of<T>(setup, mean, var, b.channels, l.in.subspan(1)),
+                       b.cuts > kFewCuts ? nullptr : partials, mean, var, x);
+}
+
+template <class T, int kWidth, class Index>
+void pool_and_sum(Launch& l, const BatchNormBlocks& b, const Window& w, Compute<T>* partials) {
+  const T* x = l.in[0].data<T>();
+  T* pooled = l.out[3].data<T>();
+  Index* index = l.out[4].data<Index>();
+  auto kernel = pool_statistics_kernel<T, kWidth, Index, 0>;
+  if constexpr (kWidth > 1 && sizeof(Index) == 1) {
+    if (w.kernel == 2) kernel = pool_statistics_kernel<T, kWidth, Index, 2>;
+    if (w.kernel == 3) kernel = pool_statistics_kernel<T, kWidth, Index, 3>;
+  }
+  launch(l.context, "max_pool_batch_norm", kernel, b.blocks(), kThreads, b, aligned16(x, pooled, index), w, x, pooled, index,
+         partials);
 }
 
 }  // namespace
@@ -227,18 +280,24 @@ void normalize(Launch& l, const BatchNormSetup& setup, const BatchNormBlocks& b,
 void batch_norm_train(Launch& l, const BatchNormSetup& setup) {
   dispatch_floating("batch_norm", l.in[0].dtype(), [&](auto t) {
     using T = decltype(t);
-    using Acc = Compute<T>;
     const BatchNormBlocks b = batch_norm_blocks(setup, l.in[0].spec());
     const T* x = l.in[0].data<T>();
-    Acc *mean = l.out[1].data<Acc>(), *var = l.out[2].data<Acc>();
-    Acc* partials = reinterpret_cast<Acc*>(l.workspace.data());
+    auto* partials = reinterpret_cast<Compute<T>*>(l.workspace.data());
     with_width_of<T>(b, [&](auto width) {
       launch(l.context, "batch_norm", statistics_kernel<T, width>, b.blocks(), kThreads, b, aligned16(x), x, partials);
-      if (b.cuts > kFewCuts)
-        launch(l.context, "batch_norm", combine_kernel<Acc>, b.lanes * ceil_div(b.channels, 32), 32 * kCombineSlices, b,
-               partials, mean, var);
-      normalize<T, width>(l, setup, b, constants_of<T>(setup, mean, var, b.channels, l.in.subspan(1)),
-                          b.cuts > kFewCuts ? nullptr : partials, mean, var);
+      normalize_by_moments<T, width>(l, setup, b, partials, x);
+    });
+  });
+}
+
+void max_pool_batch_norm_train(Launch& l, const BatchNormSetup& setup, const Window& window) {
+  dispatch_floating("max_pool_batch_norm", l.in[0].dtype(), [&](auto t) {
+    using T = decltype(t);
+    const BatchNormBlocks b = batch_norm_blocks(setup, l.out[3].spec());
+    auto* partials = reinterpret_cast<Compute<T>*>(l.workspace.data());
+    with_width_of<T>(b, [&](auto width) {
+      dispatch_index(window.kernel, [&](auto n) { pool_and_sum<T, width, decltype(n)>(l, b, window, partials); });
+      normalize_by_moments<T, width>(l, setup, b, partials, l.out[3].data<T>());
     });
   });
 }
@@ -248,7 +307,7 @@ void batch_norm_eval(Launch& l, const BatchNormSetup& setup) {
     using T = decltype(t);
     const BatchNormBlocks b = batch_norm_blocks(setup, l.in[0].spec());
     const auto constants = constants_of<T>(setup, l.in[1].raw(), l.in[2].raw(), b.channels, l.in.subspan(3));
-    with_width_of<T>(b, [&](auto width) { normalize<T, width>(l, setup, b, constants, nullptr, nullptr, nullptr); });
+    with_width_of<T>(b, [&](auto width) { normalize<T, width>(l, setup, b, constants, nullptr, nullptr, nullptr, l.in[0].data<T>()); });
   });
 }
 

@@ -5,6 +5,7 @@
 #include "core/lanes.h"
 #include "core/tensor.h"
 #include "kernels/common/activation.h"
+#include "kernels/max_pool2d/max_pool2d.h"
 
 /// Batch normalisation over all axes but the last. Ref: Ioffe, Szegedy: Batch normalization (2015).
 namespace tern {
@@ -29,7 +30,11 @@ struct BatchNormResult {
 /// Throws ShapeError when a lane has one value a channel.
 BatchNormResult batch_norm_train(const Tensor& x, const Tensor& gamma, const Tensor& beta, BatchNorm options = {});
 
-/// The same with given statistics, f32 (f64) [C]: inference, or frozen statistics. Differentiable in x, gamma and beta.
+/// batch_norm_train of max_pool2d(x, pool), bit by bit. A GPU finds the statistics while it has the pooled values in registers.
+BatchNormResult max_pool_batch_norm_train(const Tensor& x, const MaxPool2d& pool, const Tensor& gamma, const Tensor& beta,
+                                          BatchNorm options = {});
+
+/// batch_norm_train with given statistics, f32 (f64) [C]: inference, or frozen statistics. Differentiable in x, gamma and beta.
 Tensor batch_norm_eval(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& running_mean,
                        const Tensor& running_var, BatchNorm options = {});
 

@@ -118,16 +118,6 @@ BatchNormConstants<T> constants_of(const BatchNormSetup& setup, const void* mean
   return c;
 }
 
-/// Calls `f(std::integral_constant<Activation, activation>)`.
-template <class F>
-void with_activation(Activation activation, const F& f) {
-  switch (activation) {
-    case Activation::none: return f(std::integral_constant<Activation, Activation::none>());
-    case Activation::relu: return f(std::integral_constant<Activation, Activation::relu>());
-    case Activation::gelu: return f(std::integral_constant<Activation, Activation::gelu>());
-  }
-}
-
 /// One channel's map to the value before the activation. Forward and backward use the same, so that the mask of a ReLU
 /// is found again from x bit by bit.
 template <class Acc>

@@ -254,7 +254,11 @@ void batch_norm_grad(Launch& l, const BatchNormSetup& setup) {
     using T = decltype(t);
     const BatchNormBlocks b = batch_norm_blocks(setup, l.in[0].spec());
     with_width_of<T>(b, [&](auto width) {
-      with_activation(setup.options.activation, [&](auto activation) { run_grad<T, width, activation()>(l, setup, b); });
+      switch (setup.options.activation) {
+        case Activation::none: return run_grad<T, width, Activation::none>(l, setup, b);
+        case Activation::relu: return run_grad<T, width, Activation::relu>(l, setup, b);
+        case Activation::gelu: return run_grad<T, width, Activation::gelu>(l, setup, b);
+      }
     });
   });
 }

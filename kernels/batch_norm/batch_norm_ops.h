@@ -2,6 +2,7 @@
 #include "core/autograd.h"
 #include "core/op.h"
 #include "kernels/batch_norm/batch_norm.h"
+#include "kernels/max_pool2d/max_pool2d_ops.h"
 
 /// The ops behind batch_norm.h.
 namespace tern {
@@ -20,6 +21,7 @@ struct BatchNormSetup {
 
 namespace cuda {  // batch_norm.cu, batch_norm_grad.cu
 void batch_norm_train(Launch& launch, const BatchNormSetup& setup);
+void max_pool_batch_norm_train(Launch& launch, const BatchNormSetup& setup, const Window& window);
 void batch_norm_eval(Launch& launch, const BatchNormSetup& setup);
 void batch_norm_grad(Launch& launch, const BatchNormSetup& setup);
 }  // namespace cuda
@@ -39,6 +41,26 @@ class BatchNormTrain final : public OpBase<BatchNormTrain> {
 
  private:
   BatchNormSetup setup_;
+};
+
+/// in: x, [gamma], [beta]. out: y, mean, var, the pooled values, and which pixel of its window each came from.
+class MaxPoolBatchNormTrain final : public OpBase<MaxPoolBatchNormTrain> {
+ public:
+  MaxPoolBatchNormTrain(MaxPool2d pool, BatchNormSetup setup) : options_(pool), setup_(setup), pool_(pool, true), norm_(setup) {}
+  std::string_view name() const override { return "max_pool_batch_norm"; }
+  std::vector<Spec> infer(std::span<const Spec> in) const override;
+  size_t workspace(std::span<const Spec> in, Context& context) const override;
+  std::vector<Tensor> decompose(std::span<const Tensor> in) const override;
+  std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override;
+  Saves saves(GradMask) const override { return {GradMask(0b110), GradMask(0b11110)}; }
+  void run_cpu(Launch& launch) const;
+  void run_cuda(Launch& launch) const { cuda::max_pool_batch_norm_train(launch, setup_, pool_.window(launch.in[0].shape())); }
+
+ private:
+  MaxPool2d options_;
+  BatchNormSetup setup_;
+  MaxPool2dOp pool_;
+  BatchNormTrain norm_;
 };
 
 /// in: x, mean, var, [gamma], [beta]. out: y.

@@ -1,75 +1,13 @@
 #include "kernels/max_pool2d/max_pool2d.h"
 
-#include "core/autograd.h"
 #include "kernels/common/loops.h"
-#include "kernels/common/window.h"
+#include "kernels/max_pool2d/max_pool2d_ops.h"
 #include "kernels/max_pool2d/pool_four.h"
 
 namespace tern {
-namespace cuda {  // max_pool2d.cu
-void max_pool2d(Launch& launch, const Window& window);
-void max_pool2d_grad(Launch& launch, const Window& window);
-}  // namespace cuda
 namespace {
 
-/// Calls `f` with the type that numbers the pixels of a window.
-template <class F>
-void dispatch_index(int64_t kernel, F&& f) {
-  if (kernel <= 16)
-    f(uint8_t{});
-  else
-    f(int32_t{});
-}
-
 DType index_dtype(int64_t kernel) { return kernel <= 16 ? DType::u8 : DType::i32; }
-
-/// in: x. out: y, and with_index: which pixel of its window each element came from.
-class MaxPool2dOp final : public OpBase<MaxPool2dOp> {
- public:
-  MaxPool2dOp(MaxPool2d options, bool with_index) : options_(options), with_index_(with_index) {}
-  std::string_view name() const override { return "max_pool2d"; }
-  std::vector<Spec> infer(std::span<const Spec> in) const override;
-  std::vector<Tensor> grad(const Node& node, std::span<const Tensor> dy) const override;
-  Saves saves(GradMask) const override { return {{}, GradMask(0b10)}; }
-  void run_cuda(Launch& launch) const { cuda::max_pool2d(launch, window(launch.in[0].shape())); }
-  void run_cpu(Launch& launch) const;
-
- private:
-  Window window(const Shape& x) const {
-    return make_window("max_pool2d", options_.kernel, options_.stride, options_.padding, x);
-  }
-  MaxPool2d options_;
-  bool with_index_;
-};
-
-/// in: dy, index. out: dx.
-class MaxPool2dGrad final : public OpBase<MaxPool2dGrad> {
- public:
-  MaxPool2dGrad(Window window, DType dtype) : window_(window), dtype_(dtype) {}
-  std::string_view name() const override { return "max_pool2d_grad"; }
-  std::vector<Spec> infer(std::span<const Spec>) const override {
-    return {{dtype_, {window_.n, window_.h, window_.w, window_.c}}};
-  }
-  void run_cuda(Launch& launch) const { cuda::max_pool2d_grad(launch, window_); }
-  void run_cpu(Launch& launch) const;
-
- private:
-  Window window_;
-  DType dtype_;
-};
-
-std::vector<Spec> MaxPool2dOp::infer(std::span<const Spec> in) const {
-  if (!is_floating(in[0].dtype)) throw_not_floating(name(), in[0].dtype);
-  const Shape out = window(in[0].shape).out();
-  if (!with_index_) return {{in[0].dtype, out}};
-  return {{in[0].dtype, out}, {index_dtype(options_.kernel), out}};
-}
-
-std::vector<Tensor> MaxPool2dOp::grad(const Node& node, std::span<const Tensor> dy) const {
-  if (!dy[0].defined()) return {Tensor{}};
-  const Spec& x = node.input_spec(0);
-  return {apply_one(std::make_shared<MaxPool2dGrad>(window(x.shape), x.dtype), {dy[0], node.output(1)})};
-}
 
 /// PyTorch's rule, which keeps the first of equal elements and the last of NaNs.
 template <class Acc>
@@ -118,6 +56,21 @@ void max_of_window(const Window& window, int64_t image, int64_t i, int64_t j, co
     if (index != nullptr)
       for (int64_t k = 0; k < count; ++k) index[at + k] = static_cast<Index>(where[k]);
   }
+}
+
+}  // namespace
+
+std::vector<Spec> MaxPool2dOp::infer(std::span<const Spec> in) const {
+  if (!is_floating(in[0].dtype)) throw_not_floating(name(), in[0].dtype);
+  const Shape out = window(in[0].shape).out();
+  if (!with_index_) return {{in[0].dtype, out}};
+  return {{in[0].dtype, out}, {index_dtype(options_.kernel), out}};
+}
+
+std::vector<Tensor> MaxPool2dOp::grad(const Node& node, std::span<const Tensor> dy) const {
+  if (!dy[0].defined()) return {Tensor{}};
+  const Spec& x = node.input_spec(0);
+  return {apply_one(std::make_shared<MaxPool2dGrad>(window(x.shape), x.dtype), {dy[0], node.output(1)})};
 }
 
 void MaxPool2dOp::run_cpu(Launch& launch) const {
@@ -184,8 +137,6 @@ void MaxPool2dGrad::run_cpu(Launch& launch) const {
     });
   });
 }
-
-}  // namespace
 
 Tensor max_pool2d(const Tensor& x, MaxPool2d options) {
   const bool with_index = x.defined() && x.requires_grad() && x.context().grad_enabled();

@@ -1,63 +1,16 @@
-#include "kernels/common/pool.cuh"
+#include "kernels/max_pool2d/max_pool2d_device.cuh"
+#include "kernels/max_pool2d/max_pool2d_ops.h"
 
 namespace tern::cuda {
 namespace {
 
-/// The running maximum of kWidth channels. PyTorch's rule: the first of equal elements, the last of NaNs.
-template <class T, int kWidth>
-struct Largest {
-  Compute<T> best[kWidth];
-  int where[kWidth];
-
-  __device__ void start(const Pack<T, kWidth>& x, int position) {
-#pragma unroll
-    for (int k = 0; k < kWidth; ++k) {
-      best[k] = widen(x.v[k]);
-      where[k] = position;
-    }
-  }
-  __device__ void see(const Pack<T, kWidth>& x, int position) {
-#pragma unroll
-    for (int k = 0; k < kWidth; ++k) {
-      const Compute<T> v = widen(x.v[k]);
-      const bool wins = v > best[k] || v != v;
-      best[k] = wins ? v : best[k];
-      where[k] = wins ? position : where[k];
-    }
-  }
-};
-
-/// A thread makes kWidth channels of an output pixel. kKernel 2 or 3: a window of that size whose loads are all under way
-/// at once; 0: any window.
+/// A thread makes kWidth channels of an output pixel.
 template <class T, int kWidth, class Index, int kKernel>
 __global__ void __launch_bounds__(kThreads) max_pool_kernel(Window w, const T* x, T* y, Index* index, int64_t packs) {
   for (int64_t pack = first_index(); pack < packs; pack += grid_step()) {
     const PoolPixel o = pool_pixel(pack, kWidth, w.c, w.q, w.p);
-    const int64_t first_r = w.row_begin(o.row), first_s = w.col_begin(o.column);
     const auto load = [&](int64_t r, int64_t s) { return load_pack<T, kWidth>(x + w.x_at(o.image, r, s) + o.channel); };
-    Largest<T, kWidth> largest;
-    if constexpr (kKernel > 0) {
-      const int64_t top = o.row * w.stride - w.padding, left = o.column * w.stride - w.padding;
-      const int64_t last_r = w.row_end(o.row) - 1, last_s = w.col_end(o.column) - 1;
-      Pack<T, kWidth> values[kKernel * kKernel];
-#pragma unroll
-      for (int k = 0; k < kKernel * kKernel; ++k)  // outside the picture: its edge once more, and left out below
-        values[k] = load(min(max(top + k / kKernel, first_r), last_r), min(max(left + k % kKernel, first_s), last_s));
-      bool started = false;
-#pragma unroll
-      for (int k = 0; k < kKernel * kKernel; ++k) {
-        const int64_t r = top + k / kKernel, s = left + k % kKernel;
-        if (r < first_r || r > last_r || s < first_s || s > last_s) continue;
-        if (started) largest.see(values[k], k);
-        else largest.start(values[k], k);
-        started = true;
-      }
-    } else {
-      largest.start(load(first_r, first_s), static_cast<int>(w.position(o.row, o.column, first_r, first_s)));
-      for_window(w, o.row, o.column, [&](int64_t r, int64_t s) {
-        largest.see(load(r, s), static_cast<int>(w.position(o.row, o.column, r, s)));
-      });
-    }
+    const Largest<T, kWidth> largest = largest_of_window<T, kWidth, kKernel>(w, o, load);
     Pack<T, kWidth> out;
     Pack<Index, kWidth> chosen;
 #pragma unroll
@@ -92,12 +45,6 @@ __global__ void __launch_bounds__(kThreads) max_pool_grad_kernel(Window w, const
   }
 }
 
-/// Calls `f` with the type that numbers the pixels of a window.
-template <class F>
-void with_index_type(const Window& w, const F& f) {
-  w.kernel <= 16 ? f(uint8_t{}) : f(int32_t{});
-}
-
 template <class T, int kWidth, class Index>
 void start_max_pool(Context& context, const Window& w, const T* x, T* y, Index* index) {
   const int64_t packs = w.n * w.p * w.q * w.c / kWidth;
@@ -114,7 +61,7 @@ void start_max_pool(Context& context, const Window& w, const T* x, T* y, Index* 
 void max_pool2d(Launch& l, const Window& w) {
   dispatch_floating("max_pool2d", l.in[0].dtype(), [&](auto t) {
     using T = decltype(t);
-    with_index_type(w, [&](auto n) {
+    dispatch_index(w.kernel, [&](auto n) {
       using Index = decltype(n);
       const T* x = l.in[0].data<T>();
       T* y = l.out[0].data<T>();
@@ -127,7 +74,7 @@ void max_pool2d(Launch& l, const Window& w) {
 void max_pool2d_grad(Launch& l, const Window& w) {
   dispatch_floating("max_pool2d_grad", l.in[0].dtype(), [&](auto t) {
     using T = decltype(t);
-    with_index_type(w, [&](auto n) {
+    dispatch_index(w.kernel, [&](auto n) {
       using Index = decltype(n);
       const T* dy = l.in[0].data<T>();
       const Index* index = l.in[1].data<Index>();
