@@ -335,6 +335,31 @@ TEST_CASE("ps: a server that is told to stop saves and sends its workers home; a
   CHECK(cast.check_ledger("run", 20 * kStepsAnEpoch) == 2);
 }
 
+TEST_CASE("ps: a server that is told to stop while nobody computes its step loses none", "[programs]") {
+  const std::string mode = GENERATE(as<std::string>{}, "bsp", "asp");
+  INFO(mode);
+  Cast cast;
+  const Args more{"--mode", mode, "--epochs", "30", "--resume", "auto"};
+  Process& server = cast.serve("run", more);
+  const auto killed = cast.work();
+  cast.until_steps(server, "run", 3);
+  killed->send(SIGKILL);
+  killed->wait();
+  cast.until_it_says(server, "lost: ");
+  const size_t steps = lines_of(read_file(cast.bench / "run/ledger.jsonl")).size();
+  REQUIRE(steps < 30 * kStepsAnEpoch);
+  server.send(SIGTERM);
+  const bool exact = mode == "bsp";
+  const std::string where = "in epoch " + std::to_string(steps / kStepsAnEpoch + 1) + " after step " + std::to_string(steps % kStepsAnEpoch);
+  check_end(server, 143, "stopped by signal 15 " + (exact ? where + "; --resume goes on from here" : ""));
+  Process& second = cast.serve("run", more);
+  const auto worker = cast.work();
+  check_end(second, 0, exact ? "resumed from " : "");
+  check_end(*worker, 0, "the training is complete; ");
+  CHECK(cast.check_ledger("run", 30 * kStepsAnEpoch, exact) == 2);
+  if (exact) CHECK(cast.bench.last_digest("run") == cast.alone(30));
+}
+
 TEST_CASE("ps: strangers, wrong tokens, other data and a second server are turned away", "[programs]") {
   Cast cast;
   const std::string digest = cast.alone(2);

@@ -52,7 +52,8 @@ class PsEngine final : public LaneEngine {
   std::optional<LaneResults> run(LanePass& pass, const data::Batch& batch, const Tensor& loss_scale, const Tensor& gradient) override;
   void updated(LanePass& pass) override;
   bool settled() const override { return under_way_.empty(); }
-  bool resumable() const override { return !held_back_; }
+  /// In modes that do not keep steps in order, those that were taken may lie behind some that are under way.
+  bool resumable() const override { return !held_back_ && (dist::is_exact(options_.mode) || under_way_.empty()); }
   /// Sends the workers home; what it moved is told.
   void close(dist::Drain::Reason reason);
 

@@ -202,21 +202,22 @@ bool Trainer::train_epoch(TrainerResult& result) {
   context_.reset_clock();
   loader_.start(position_.epoch, position_.step_in_epoch);
   while (const data::Batch* batch = loader_.next()) {
-    take_step(*batch);
+    const bool taken = take_step(*batch);
     const auto& every = config_.checkpoint.every_steps;
     const bool last = position_.step_in_epoch == loader_.steps_per_epoch();
-    if (options_.engine && !options_.engine->settled()) continue;
-    if (every && position_.steps % *every == 0 && !last) save(false);
+    if (taken && options_.engine && !options_.engine->settled()) continue;
+    if (taken && every && position_.steps % *every == 0 && !last) save(false);
     if (!last && interrupted(result)) return false;
   }
   finish_epoch(result);
   return !interrupted(result) && result.summary.stopped_by.empty();
 }
 
-void Trainer::take_step(const data::Batch& batch) {
+/// False: the process was told to stop, and the step would have taken too long.
+bool Trainer::take_step(const data::Batch& batch) {
   if (folder_ && config_.log.tensorboard && position_.steps == 0) show_first_pictures();
   const Profile::Step profiled(options_.profile.get(), context_, batch.size());
-  if (!training_.run(batch)) return;  // interrupted() ends the epoch
+  if (!training_.run(batch)) return false;
   ++position_.steps;
   ++position_.step_in_epoch;
   const auto& every = config_.checkpoint.every_steps;
@@ -224,6 +225,7 @@ void Trainer::take_step(const data::Batch& batch) {
                       (every && position_.steps % *every == 0) || InterruptGuard::signal() != 0 ||
                       team_.size() > 1;  // what they tell must come at the same step to all ranks
   count_outcomes(needed);
+  return true;
 }
 
 /// The first pictures of step 1: a batch need not hold pixels, nor all lanes, so they are read for this.

@@ -55,7 +55,7 @@ class Trainer {
 
  private:
   bool train_epoch(TrainerResult& result);
-  void take_step(const data::Batch& batch);
+  bool take_step(const data::Batch& batch);
   void finish_epoch(TrainerResult& result);
   Evaluation evaluate_on(const data::DatasetPtr& data, const std::string& name);
   void track_gain(const EpochMetrics& metrics, bool& best);

@@ -348,7 +348,7 @@ class Nemesis:
     def verdict(self, epochs):
         entries, found = checker.read(self.run_folder / "ledger.jsonl")
         steps = epochs * players.STEPS_AN_EPOCH
-        self.problems += found + checker.check(entries, steps, players.STEPS_AN_EPOCH, players.LANES)
+        self.problems += found + checker.check(entries, steps, players.STEPS_AN_EPOCH, players.LANES, sharded=self.args.shards > 0)
         print(f"ledger: {len(entries)} lines, {steps} steps, {len({e['run_epoch'] for e in entries})} lives of the server; "
               f"the calm run now", flush=True)
         self.program("trainer", "config.json", "--epochs", str(epochs), "--out", "calm", "--progress", "none")
