@@ -57,6 +57,7 @@ Tensor activated(const Tensor& z, Activation activation) { return activation == 
 std::vector<Tensor> affine_grad(const BatchNormSetup& setup, const Node& node, const Tensor& normalized, const Tensor& dy,
                                 const Tensor& mean, const Tensor& var, int before_affine) {
   std::vector<Tensor> result(static_cast<size_t>(node.input_count()));
+  if (!dy.defined()) return result;
   std::vector<Tensor> inputs = {normalized, dy, mean, var};
   for (int i = before_affine; i < node.input_count(); ++i) inputs.push_back(node.input(i));
   const bool wants_dx = node.needs(0) || setup.options.activation == Activation::gelu;  // dz lies in its place
@@ -93,7 +94,6 @@ std::vector<Tensor> BatchNormTrain::decompose(std::span<const Tensor> in) const 
 Saves BatchNormTrain::saves(GradMask) const { return {GradMask().set(), GradMask(0b110)}; }
 
 std::vector<Tensor> BatchNormTrain::grad(const Node& node, std::span<const Tensor> dy) const {
-  if (!dy[0].defined()) return std::vector<Tensor>(static_cast<size_t>(node.input_count()));
   return affine_grad(setup_, node, node.input(0), dy[0], node.output(1), node.output(2), 1);
 }
 
@@ -121,7 +121,6 @@ void MaxPoolBatchNormTrain::run_cpu(Launch& launch) const {
 }
 
 std::vector<Tensor> MaxPoolBatchNormTrain::grad(const Node& node, std::span<const Tensor> dy) const {
-  if (!dy[0].defined()) return std::vector<Tensor>(static_cast<size_t>(node.input_count()));
   std::vector<Tensor> grads = affine_grad(setup_, node, node.output(3), dy[0], node.output(1), node.output(2), 1);
   const Spec& x = node.input_spec(0);
   if (grads[0].defined())
@@ -145,7 +144,6 @@ std::vector<Tensor> BatchNormEval::decompose(std::span<const Tensor> in) const {
 }
 
 std::vector<Tensor> BatchNormEval::grad(const Node& node, std::span<const Tensor> dy) const {
-  if (!dy[0].defined()) return std::vector<Tensor>(static_cast<size_t>(node.input_count()));
   return affine_grad(setup_, node, node.input(0), dy[0], node.input(1), node.input(2), 3);
 }
 
