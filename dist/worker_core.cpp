@@ -174,6 +174,7 @@ bool WorkerCore::on_shards(Bytes payload) {
   const auto layout = decode<Shards>(payload);
   if (!layout) return fail(Refusal::malformed, "SHARDS does not parse");
   const uint64_t end = layout->shards.empty() ? terms_->parameters : layout->shards.back().first + layout->shards.back().count;
+  if (layout->layout < layout_.layout) return fail(Refusal::malformed, "SHARDS tells of a layout that is over");
   if (end != terms_->parameters || terms_->wire == Wire::topk || !exact()) return fail(Refusal::malformed, "SHARDS does not fit what is trained");
   layout_ = *layout;
   const auto mine = std::ranges::find(layout_.shards, options_.hello.instance, &ShardRange::instance);

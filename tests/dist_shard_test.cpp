@@ -350,6 +350,12 @@ TEST_CASE("a worker tells the server of a result when all shards have their part
   CHECK(hub.take_close(links[0].id));
   send(kServerLink, 5, {.type = FrameType::shards}, encode(Shards{kFirstLayout + 1, {}}));
   CHECK(hub.links().empty());
+
+  // A layout is never told of again with other shards.
+  CHECK_FALSE(hub.take_close(kServerLink));
+  send(kServerLink, 5, {.type = FrameType::shards}, encode(Shards{kFirstLayout, {{8, "a:1", 0, 3}}}));
+  CHECK(hub.take_close(kServerLink));
+  CHECK(hub.links().empty());
 }
 
 }  // namespace tern::dist

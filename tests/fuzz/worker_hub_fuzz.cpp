@@ -89,7 +89,11 @@ class Run {
   }
   void layout() {
     const uint8_t choice = in_.byte();
-    layout_ = {kRunEpoch | uint64_t{1 + choice % 4u} << 40, {}};
+    if (choice % 8 == 7) {  // one that is over
+      send(kServerLink, kRunEpoch, {.type = FrameType::shards}, encode(Shards{kRunEpoch | layouts_ / 2 << 40, {}}));
+      return;
+    }
+    layout_ = {kRunEpoch | ++layouts_ << 40, {}};  // another for each, as dist/server_shards.cpp has it
     if (choice & 16) layout_.shards = {{1, "a:1", 0, 3}, {2, choice & 32 ? "b:1" : "a:1", 3, 1}};
     if (choice & 64) layout_.shards = {{1, "a:1", 0, kParameters}};
     acknowledged_.clear();
@@ -166,6 +170,7 @@ class Run {
   WorkerHub hub_;
   std::map<LinkId, uint64_t> seq_;
   Shards layout_{kRunEpoch, {}};
+  uint64_t layouts_ = 0;
   std::set<LinkId> acknowledged_;  // links that told so of what is computed
   std::optional<Work> work_, finished_;
   std::shared_ptr<std::vector<std::byte>> body_;
