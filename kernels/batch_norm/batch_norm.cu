@@ -115,16 +115,10 @@ __global__ void __launch_bounds__(kThreads) pool_statistics_kernel(BatchNormBloc
     const PoolPixel o{image.quotient, image.remainder, row.remainder, place.channel};
     const Largest<T, kWidth> largest = largest_of_window<T, kWidth, kKernel>(
         w, o, [&](int64_t i, int64_t j) { return load_channels<T, kWidth>(x + w.x_at(o.image, i, j) + o.channel, aligned); });
-    Pack<T, kWidth> out;
-    Pack<Index, kWidth> chosen;
-#pragma unroll
-    for (int k = 0; k < kWidth; ++k) {
-      out.v[k] = narrow<T>(largest.best[k]);
-      chosen.v[k] = static_cast<Index>(largest.where[k]);
-    }
-    store_channels(pooled + r * b.channels + place.channel, out, aligned);
-    store_channels(index + r * b.channels + place.channel, chosen, aligned);
-    return out;
+    const Pack<T, kWidth> values = largest.values();
+    store_channels(pooled + r * b.channels + place.channel, values, aligned);
+    store_channels(index + r * b.channels + place.channel, largest.template positions<Index>(), aligned);
+    return values;
   };
   write_moments(b, place, moments_of_thread<T, kWidth, 2>(b, place, pool), partials);
 }

@@ -11,15 +11,8 @@ __global__ void __launch_bounds__(kThreads) max_pool_kernel(Window w, const T* x
     const PoolPixel o = pool_pixel(pack, kWidth, w.c, w.q, w.p);
     const auto load = [&](int64_t r, int64_t s) { return load_pack<T, kWidth>(x + w.x_at(o.image, r, s) + o.channel); };
     const Largest<T, kWidth> largest = largest_of_window<T, kWidth, kKernel>(w, o, load);
-    Pack<T, kWidth> out;
-    Pack<Index, kWidth> chosen;
-#pragma unroll
-    for (int k = 0; k < kWidth; ++k) {
-      out.v[k] = narrow<T>(largest.best[k]);
-      chosen.v[k] = static_cast<Index>(largest.where[k]);
-    }
-    store_pack(y + pack * kWidth, out);
-    if (index != nullptr) store_pack(index + pack * kWidth, chosen);
+    store_pack(y + pack * kWidth, largest.values());
+    if (index != nullptr) store_pack(index + pack * kWidth, largest.template positions<Index>());
   }
 }
 

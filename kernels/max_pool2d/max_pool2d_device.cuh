@@ -26,6 +26,19 @@ struct Largest {
       where[k] = wins ? position : where[k];
     }
   }
+  __device__ Pack<T, kWidth> values() const {
+    Pack<T, kWidth> out;
+#pragma unroll
+    for (int k = 0; k < kWidth; ++k) out.v[k] = narrow<T>(best[k]);
+    return out;
+  }
+  template <class Index>
+  __device__ Pack<Index, kWidth> positions() const {
+    Pack<Index, kWidth> out;
+#pragma unroll
+    for (int k = 0; k < kWidth; ++k) out.v[k] = static_cast<Index>(where[k]);
+    return out;
+  }
 };
 
 /// Of the window of output pixel `o`; load(r, s) reads the pack of a pixel. kKernel 2 or 3: a window of that size whose loads are all
