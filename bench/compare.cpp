@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <set>
 
 #include "core/error.h"
+#include "tools/format.h"
 
 namespace tern::bench {
 namespace {
@@ -21,13 +21,6 @@ double unit_of(const std::string& unit) {
   const auto found = units.find(unit);
   if (found == units.end()) throw DataError("unknown time unit '" + unit + "'");
   return found->second;
-}
-
-template <class... Values>
-std::string format(const char* pattern, Values... values) {
-  std::string text(static_cast<size_t>(std::snprintf(nullptr, 0, pattern, values...)), '\0');
-  std::snprintf(text.data(), text.size() + 1, pattern, values...);
-  return text;
 }
 
 /// Warns where the two runs cannot be laid side by side as they are.

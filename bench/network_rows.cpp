@@ -98,29 +98,42 @@ class Walk {
   using Inputs = std::function<std::vector<Input>(const Shape& x)>;
 
   void layers(const std::vector<nn::LayerSpec>& specs, const std::string& prefix) {
-    for (size_t i = 0; i < specs.size(); ++i) {
-      const nn::LayerSpec& spec = specs[i];
-      const std::string next = spec.type == "batch_norm" && i + 1 < specs.size() ? specs[i + 1].type : "";
-      const std::string fused = next == "relu" || next == "gelu" ? "_" + next : "";
-      layer(spec, prefix + (spec.name.empty() ? spec.type + std::to_string(++unnamed_[spec.type]) : spec.name), fused);
-      i += !fused.empty();
+    for (const nn::LayerGroup& group : nn::group_layers(specs)) {
+      const auto named = [&](const nn::LayerSpec& spec) { return prefix + (spec.name.empty() ? spec.type + std::to_string(++unnamed_[spec.type]) : spec.name); };
+      if (group.norm) {
+        norm(group, named(*group.norm));
+      } else if (group.pools_first) {
+        layer(group.specs[1], named(group.specs[1]));
+        layer(group.specs[0], named(group.specs[0]));
+      } else {
+        layer(group.specs[0], named(group.specs[0]));
+      }
     }
   }
 
-  void layer(const nn::LayerSpec& spec, const std::string& name, const std::string& fused) {
+  void norm(const nn::LayerGroup& group, const std::string& name) {
+    const nn::LayerSpec &first = group.specs.front(), &last = group.specs.back();
+    const bool pools = &first != group.norm;
+    const int64_t channels = shape_[-1];
+    parameters_ += 2 * channels;
+    std::string row = pools ? "max_pool_batch_norm/lanes_" + square(first) : "batch_norm/lanes";
+    if (&last != group.norm) row += "_" + last.type;
+    op(name, row, [=](const Shape& x) {
+      return std::vector<Input>{{.shape = x}, {.shape = {channels}, .low = 0.5, .high = 2}, {.shape = {channels}}};
+    });
+    if (pools) pool(first);
+  }
+
+  static std::string square(const nn::LayerSpec& pool) { return std::to_string(pool.kernel.h) + "x" + std::to_string(pool.kernel.h); }
+  void pool(const nn::LayerSpec& spec) { shape_ = {batch_, shape_[1] / spec.kernel.h, shape_[2] / spec.kernel.h, shape_[3]}; }
+
+  void layer(const nn::LayerSpec& spec, const std::string& name) {
     const auto only_x = [](const Shape& x) { return std::vector<Input>{{.shape = x}}; };
     if (spec.type == "conv2d") {
       conv(spec, name);
-    } else if (spec.type == "batch_norm") {
-      parameters_ += 2 * shape_[-1];
-      op(name, "batch_norm/lanes" + fused, [](const Shape& x) {
-        return std::vector<Input>{{.shape = x}, {.shape = {x[-1]}, .low = 0.5, .high = 2}, {.shape = {x[-1]}}};
-      });
     } else if (spec.type == "max_pool") {
-      const int64_t kernel = spec.kernel.h;
-      const std::string square = std::to_string(kernel) + "x" + std::to_string(kernel);
-      op(name, "max_pool2d/" + square, only_x);
-      shape_ = {batch_, shape_[1] / kernel, shape_[2] / kernel, shape_[3]};
+      op(name, "max_pool2d/" + square(spec), only_x);
+      pool(spec);
     } else if (spec.type == "global_avg_pool") {
       op(name, spec.type, only_x);
       shape_ = {batch_, shape_[3]};

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "tools/format.h"
+
 namespace tern::bench {
 namespace {
 
@@ -19,9 +21,7 @@ Spread spread(const std::vector<Run>& runs, const Value& value) {
 /// 1.23e11 -> "123.0G", or nothing where no run counts it.
 std::string rate(const std::vector<Run>& runs, const char* counter, double scale) {
   if (!runs[0].counters.contains(counter)) return "";
-  char text[32];
-  std::snprintf(text, sizeof text, "%.3f", scale * spread(runs, [&](const Run& run) { return run.counters.at(counter).value; }).median);
-  return text;
+  return format("%.3f", scale * spread(runs, [&](const Run& run) { return run.counters.at(counter).value; }).median);
 }
 
 }  // namespace
@@ -62,16 +62,13 @@ void TableReporter::ReportRuns(const std::vector<Run>& runs) {
 }
 
 std::string TableReporter::summary() const {
-  char line[512];
-  std::snprintf(line, sizeof line, "\n%-28s %5s %8s %8s %8s\n", "of_peak by group", "rows", "median", "best", "worst");
-  std::string text = line;
+  std::string text = format("\n%-28s %5s %8s %8s %8s\n", "of_peak by group", "rows", "median", "best", "worst");
   for (const auto& [group, shares] : shares_) {
     std::vector<double> values;
     for (const Share& share : shares) values.push_back(share.of_peak);
     const auto [worst, best] = std::ranges::minmax_element(shares, {}, &Share::of_peak);
-    std::snprintf(line, sizeof line, "%-28s %5zu %8.3f %8.3f %8.3f  %s\n", group.c_str(), shares.size(), spread_of(values).median, best->of_peak,
-                  worst->of_peak, worst->name.c_str());
-    text += line;
+    text += format("%-28s %5zu %8.3f %8.3f %8.3f  %s\n", group.c_str(), shares.size(), spread_of(values).median, best->of_peak,
+                   worst->of_peak, worst->name.c_str());
   }
   return text;
 }

@@ -28,6 +28,7 @@ class Context {
     bool fusion = true;      ///< false: fused ops run as their decomposition
     bool poison = false;     ///< debug: fill memory with NaN before use and after the last use
     bool graph = true;       ///< false: plans replay op by op also where the device can run a graph
+    bool time_engines = true;  ///< false: a GPU's convolutions take cuDNN's first engine, as every process with this GPU and cuDNN does, and not the fastest
     bool tf32 = false;       ///< true: f32 products and convolutions may round their operands to TF32 on a GPU
   };
 

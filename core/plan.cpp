@@ -73,7 +73,7 @@ class Recording {
   Recorder* before_;
 };
 
-class Plan {
+class Plan final : public Arena::Tenant {
  public:
   Plan(Context& context, const CompiledStep::Function& step, std::span<const Tensor> inputs, const CompileOptions& options)
       : context_(context), arena_(options.arena) {
@@ -96,6 +96,16 @@ class Plan {
     find_lifetimes();
     lay_out(options.reuse_memory);
     stats_.fused = fused;
+  }
+  ~Plan() { arena_->forget(*this); }
+  Plan(const Plan&) = delete;
+  Plan& operator=(const Plan&) = delete;
+
+  void move_out() override {
+    bound_to_.reset();
+    graph_.reset();
+    launches_.clear();
+    outputs_.clear();
   }
 
   /// What the recording run computed; then the buffers of that run are given up and replay() takes over.
@@ -195,12 +205,9 @@ class Plan {
   }
 
   void bind() {
-    const std::shared_ptr<Storage>& arena = arena_->reserve(layout_.bytes);
+    const std::shared_ptr<Storage>& arena = arena_->reserve(layout_.bytes, *this);
     if (bound_to_ == arena) return;
     bound_to_ = arena;
-    graph_.reset();  // it works on the old arena
-    launches_.clear();
-    outputs_.clear();
     for (size_t i = 0; i < instructions_.size(); ++i) {
       Bound bound;
       for (const Ref& ref : instructions_[i].in) bound.in.push_back(bind(ref, arena));
@@ -244,15 +251,20 @@ struct PlanKey {
 
 }  // namespace
 
-const std::shared_ptr<Storage>& Arena::reserve(size_t bytes) {
-  if (!storage_ || storage_->bytes() < bytes) {
-    storage_.reset();
-    storage_ = std::make_shared<Storage>(context_, bytes, "plan arena");
-  }
+const std::shared_ptr<Storage>& Arena::reserve(size_t bytes, Tenant& tenant) {
+  if (bytes > bytes_) release();
+  bytes_ = std::max(bytes, bytes_);
+  if (!storage_) storage_ = std::make_shared<Storage>(context_, bytes_, "plan arena");
+  if (std::find(tenants_.begin(), tenants_.end(), &tenant) == tenants_.end()) tenants_.push_back(&tenant);
   return storage_;
 }
 
-size_t Arena::bytes() const { return storage_ ? storage_->bytes() : 0; }
+void Arena::forget(Tenant& tenant) { std::erase(tenants_, &tenant); }
+
+void Arena::release() {
+  for (Tenant* tenant : std::exchange(tenants_, {})) tenant->move_out();
+  storage_.reset();
+}
 
 std::string PlanStats::str() const {
   return std::to_string(instructions) + " ops" + (fused > 0 ? " (" + std::to_string(fused) + " fused into them)" : "") + ", arena " + std::to_string(arena_bytes >> 10) + " KiB (" +
@@ -286,10 +298,13 @@ std::vector<Tensor> CompiledStep::operator()(std::span<const Tensor> inputs) {
   }
   for (auto& [known, plan] : impl_->plans)
     if (known == key) return plan->replay(inputs);
+  // The recording runs on blocks of the caching allocator, replays on the arena: memory is given back in between, so that
+  // it is never held twice.
+  impl_->options.arena->release();
+  context.allocator().trim();
   auto plan = std::make_unique<Plan>(context, impl_->step, inputs, impl_->options);
   std::vector<Tensor> outputs = plan->take_recorded_outputs();
   impl_->plans.emplace_back(std::move(key), std::move(plan));
-  // The recording ran on blocks of the caching allocator; replays run on the arena.
   context.allocator().trim();
   return outputs;
 }

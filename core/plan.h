@@ -10,17 +10,32 @@
 namespace tern {
 
 /// One block of memory that plans take turns in: a training step, its ragged last step and the evaluation never run at
-/// the same time. It only grows.
+/// the same time.
 class Arena {
  public:
+  /// Who works on the storage.
+  class Tenant {
+   public:
+    /// The storage goes: keep nothing of it.
+    virtual void move_out() = 0;
+
+   protected:
+    ~Tenant() = default;
+  };
+
   explicit Arena(Context& context) : context_(context) {}
-  /// Storage of at least `bytes`.
-  const std::shared_ptr<Storage>& reserve(size_t bytes);
-  size_t bytes() const;
+  /// Storage of at least `bytes`, the same until `tenant`, who may come again and again, is told to move out.
+  const std::shared_ptr<Storage>& reserve(size_t bytes, Tenant& tenant);
+  void forget(Tenant& tenant);
+  /// Gives the memory back to the allocator; the next reserve() takes as much again.
+  void release();
+  size_t bytes() const { return bytes_; }  ///< the largest reserved so far
 
  private:
   Context& context_;
+  size_t bytes_ = 0;
   std::shared_ptr<Storage> storage_;
+  std::vector<Tenant*> tenants_;  // of the present storage
 };
 
 struct CompileOptions {

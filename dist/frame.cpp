@@ -22,7 +22,7 @@ struct TypeInfo {
 
 // Message sizes are those of dist/messages.cpp; texts have 4 bytes of length before them.
 constexpr std::array<TypeInfo, kFrameTypes> kTypes{{
-    {"HELLO", 2 + (4 + 64) + (4 + 128) + 8 + 4 + 1 + (4 + 300)},
+    {"HELLO", 2 + (4 + 64) + 2 * (4 + 128) + 8 + 4 + 1 + (4 + 300)},
     {"WELCOME", 4 * 4 + 2 + 3 * 8 + 2 * 16 + 4 + (size_t{256} << 10)},
     {"ASSIGN", 8 + 4 * 4 + 1 + 2 + 4096 * 7},
     {"PARAMS", kMaxPayload},

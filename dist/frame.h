@@ -16,7 +16,7 @@ using Bytes = std::span<const std::byte>;
 inline constexpr size_t kHeaderBytes = 48;
 inline constexpr size_t kMaxPayload = size_t{1} << 20;
 inline constexpr uint32_t kMagic = 0x4e524554;  // "TERN"
-inline constexpr uint8_t kMajor = 3, kMinor = 0;
+inline constexpr uint8_t kMajor = 4, kMinor = 0;
 
 enum class FrameType : uint8_t {
   hello = 1,  ///< worker: who it is, and which versions it speaks
@@ -64,7 +64,7 @@ std::string_view name_of(Refusal refusal);
 struct FrameHeader {
   FrameType type = FrameType::hello;
   uint8_t major = kMajor, minor = kMinor;
-  uint8_t flags = 0;       ///< bit 0: the last piece of a result or of the parameters
+  uint8_t flags = 0;       ///< bit 0: the last piece of a result, of the parameters, or of what a shard is to add up
   uint64_t run_epoch = 0;  ///< the server's incarnation: grows with each start, so that older ones are told apart; GRAD: the layout (Shards)
   uint64_t step = 0;       ///< of the task, from 0 over the whole run; PARAMS: the version, which is the number of updates
   uint64_t seq = 0;        ///< counts this sender's frames on this connection, from 0

@@ -15,7 +15,7 @@
 namespace tern::dist {
 namespace {
 
-constexpr size_t kMaxSlots = 4096, kMaxErrorText = 512, kMaxAddress = 300, kMaxShards = 256;
+constexpr size_t kMaxErrorText = 512;
 
 class Writer {
  public:
@@ -39,7 +39,7 @@ class Writer {
     bytes_.number(static_cast<uint16_t>(shards.size()));
     for (const ShardRange& shard : shards) {
       numbers(shard.instance);
-      text(shard.address, kMaxAddress);
+      text(shard.address, kLongestAddress);
       numbers(shard.first, shard.count);
     }
   }
@@ -72,7 +72,7 @@ class Reader {
   void slots(std::vector<SlotRange>& slots) {
     uint16_t count = 0;
     bytes_.number(count);
-    if (count > kMaxSlots) bytes_.fail();
+    if (count > kMostSlots) bytes_.fail();
     slots.resize(bytes_.good() ? count : 0);
     for (SlotRange& range : slots) {
       numbers(range.slot, range.first, range.count);
@@ -82,11 +82,11 @@ class Reader {
   void shards(std::vector<ShardRange>& shards) {
     uint16_t count = 0;
     bytes_.number(count);
-    if (count > kMaxShards) bytes_.fail();
+    if (count > kMostShards) bytes_.fail();
     shards.resize(bytes_.good() ? count : 0);
     for (ShardRange& shard : shards) {
       numbers(shard.instance);
-      text(shard.address, kMaxAddress);
+      text(shard.address, kLongestAddress);
       numbers(shard.first, shard.count);
     }
   }
@@ -102,13 +102,7 @@ class Reader {
   ByteReader bytes_;
 };
 
-bool is_utf8(const std::string& text) { return !find_bad_utf8(text); }
-
-/// Fit for one line of a log or a table.
-bool is_line(const std::string& text) {
-  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
-  return is_utf8(text) && std::none_of(text.begin(), text.end(), is_control);
-}
+bool is_utf8(std::string_view text) { return !find_bad_utf8(text); }
 
 template <class E>
 bool at_most(E value, E last) {
@@ -127,11 +121,12 @@ struct Layout<Hello> {
     io.numbers(m.oldest_major, m.newest_major);
     io.text(m.name, 64);
     io.text(m.device_class, 128);
+    io.text(m.build, 128);
     io.numbers(m.instance, m.threads, m.role);
-    io.text(m.address, kMaxAddress);
+    io.text(m.address, kLongestAddress);
   }
   static bool valid(const Hello& m) {
-    return m.oldest_major <= m.newest_major && !m.name.empty() && is_line(m.name) && is_line(m.device_class) &&
+    return m.oldest_major <= m.newest_major && !m.name.empty() && is_line(m.name) && is_line(m.device_class) && is_line(m.build) &&
            m.threads >= 1 && at_most(m.role, Role::shard) && is_line(m.address) && m.address.empty() == (m.role != Role::shard);
   }
 };
@@ -160,7 +155,7 @@ struct Layout<Heartbeat> {
     io.digest(m.data);
   }
   static bool valid(const Heartbeat& m) {
-    return at_most(m.state, WorkerState::leaving) && std::isfinite(m.lane_seconds) && !std::signbit(m.lane_seconds);
+    return at_most(m.state, WorkerState::leaving) && m.lane_seconds <= kLongestLane && !std::signbit(m.lane_seconds);
   }
 };
 
@@ -274,6 +269,11 @@ std::vector<std::byte> encode(const ErrorMessage& message) {
   std::string text = message.text.substr(0, kMaxErrorText);
   text.resize(find_bad_utf8(text).value_or(text.size()));
   return encode_any(ErrorMessage{message.code, text});
+}
+
+bool is_line(std::string_view text) {
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  return is_utf8(text) && std::none_of(text.begin(), text.end(), is_control);
 }
 
 Digest digest_of(Bytes bytes) {

@@ -12,6 +12,10 @@
 /// decodes encodes to the same bytes.
 namespace tern::dist {
 
+// Limits of what messages say.
+inline constexpr size_t kMostSlots = 4096, kMostShards = 256, kLongestAddress = 300;
+inline constexpr float kLongestLane = 86400;  ///< seconds
+
 using Digest = std::array<std::byte, 16>;  ///< XXH3, 128 bits: finds accidents, not forgers, whom TLS keeps out
 
 /// When the parameters move. bsp: after each step, exactly as one process would. asp, ssp: each result by itself, as it
@@ -34,10 +38,11 @@ struct Hello {
   uint8_t oldest_major = kMajor, newest_major = kMajor;  ///< versions that the worker speaks
   std::string name;          ///< for people; 1 to 64 bytes without control characters
   std::string device_class;  ///< "cpu avx512", a GPU's name; at most 128 bytes without control characters
+  std::string build;         ///< of the program, "0.1.0 (4482b67, compiler 12.2.0)": of two that differ the bits may, too; as device_class
   uint64_t instance = 0;     ///< drawn at start: a reconnecting worker is known by it
   uint32_t threads = 1;  ///< at least 1
   Role role = Role::worker;
-  std::string address;   ///< where workers reach a shard, HOST:PORT; without HOST: whence it comes. At most 300 bytes; of other roles empty
+  std::string address;   ///< where workers reach a shard, HOST:PORT; without HOST: whence it comes. At most kLongestAddress bytes; of other roles empty
 };
 
 /// How gradients travel. topk: of each lane the entries of largest magnitude, as (index u32, value f32); the worker keeps the
@@ -64,7 +69,7 @@ enum class WorkerState : uint8_t { preparing, ready /* and idle */, computing, l
 struct Heartbeat {
   WorkerState state = WorkerState::preparing;
   uint64_t lanes_done = 0;   ///< by the computing thread, since HELLO: what shows that it does not hang
-  float lane_seconds = 0;    ///< time of a lane, lately; 0: unknown; finite, not negative
+  float lane_seconds = 0;    ///< time of a lane, lately; 0: unknown; at most kLongestLane
   Digest model = {}, data = {};  ///< what the worker has; checked when it is ready
 };
 
@@ -82,13 +87,13 @@ struct Assign {
   uint32_t steps = 1;    ///< mode epoch: steps whose gradients are added; at least 1
   float loss_scale = 1;  ///< finite, over 0
   bool whole = false;    ///< Wire::topk: gradients come as f32, with what was held back
-  std::vector<SlotRange> slots;  ///< 1 to 4096, no `slot` twice
+  std::vector<SlotRange> slots;  ///< 1 to kMostSlots, no `slot` twice
 };
 
 /// A process that takes floats [first, first + count) of all gradients, and hands out these of the parameters.
 struct ShardRange {
   uint64_t instance = 0;  ///< Hello's
-  std::string address;    ///< HOST:PORT, 1 to 300 bytes
+  std::string address;    ///< HOST:PORT, 1 to kLongestAddress bytes
   uint64_t first = 0, count = 0;  ///< count at least 1
 };
 
@@ -96,7 +101,7 @@ struct ShardRange {
 /// the server the rest, followed by the digests of the parts, 16 bytes each.
 struct Shards {
   uint64_t layout = 0;        ///< takes the place of run_epoch in GRAD and on connections with shards; none comes twice
-  std::vector<ShardRange> shards;  ///< at most 256; each begins where the one before ends, the first at 0
+  std::vector<ShardRange> shards;  ///< at most kMostShards; each begins where the one before ends, the first at 0
 };
 
 struct Nack {
@@ -132,6 +137,9 @@ std::vector<std::byte> encode(const ErrorMessage&);
 /// T is one of the structs above.
 template <class T>
 std::optional<T> decode(Bytes payload);
+
+/// Whether a text is UTF-8 without control characters: fit for one line of a log or a table.
+bool is_line(std::string_view text);
 
 /// XXH3-128 of `bytes`, in its canonical order. Ref: github.com/Cyan4973/xxHash.
 Digest digest_of(Bytes bytes);

@@ -132,6 +132,11 @@ std::vector<WorkerStatus> Server::workers() const {
   return core_.workers(steady_now());
 }
 
+std::string Server::device_class() const {
+  const std::lock_guard lock(mutex_);
+  return core_.device_class();
+}
+
 ServerCounters Server::counters() const {
   const std::lock_guard lock(mutex_);
   return core_.counters();

@@ -35,6 +35,7 @@ class Server final : public ConnectionHandler {
   std::vector<WorkerStatus> workers() const;
   std::vector<WorkerStatus> shards() const;
   ServerCounters counters() const;
+  std::string device_class() const;
   const TransportCounters& transport_counters() const { return transport_->counters(); }
   uint16_t port() const { return transport_->port(); }
 

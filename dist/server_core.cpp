@@ -14,7 +14,7 @@ std::string_view name_of(Mode mode) {
 bool is_exact(Mode mode) { return mode == Mode::bsp || mode == Mode::epoch; }
 
 std::string_view name_of(ServerEvent::Kind kind) {
-  constexpr std::string_view names[] = {"joined", "ready", "left", "lost", "lapsed", "recovered", "reassigned", "speculated", "dropped", "sharded", "refused", "alarm"};
+  constexpr std::string_view names[] = {"joined", "ready", "left", "lost", "lapsed", "recovered", "reassigned", "speculated", "dropped", "sharded", "other build", "refused", "alarm"};
   return names[static_cast<size_t>(kind)];
 }
 
@@ -102,7 +102,7 @@ Millis ServerCore::lease_of(const Peer& peer) const {
   // Of an unknown speed: the first lane may take long, and the heartbeats still show that the process lives.
   if (peer.lane_seconds <= 0) return std::max<Millis>(options_.lease * 10, options_.silence);
   const int lanes = std::max(1, peer.lanes_owned(open_));
-  return std::max<Millis>(options_.lease, static_cast<Millis>(options_.lease_factor * 1000 * peer.lane_seconds * lanes));
+  return std::max<Millis>(options_.lease, static_cast<Millis>(options_.lease_factor * 1000 * (peer.lane_seconds * lanes + peer.transfer_seconds)));
 }
 
 // ---- frames in
@@ -156,6 +156,8 @@ bool ServerCore::on_hello(Peer& peer, Bytes payload, Millis now) {
   if (hello->role == Role::shard && !options_.shards) return refuse(peer, Refusal::not_wanted, "the server was not told to take shards (--shards)");
   if (hello->role == Role::worker && options_.one_device_class && !options_.device_class.empty() && hello->device_class != options_.device_class)
     return refuse(peer, Refusal::device_mismatch, "the run computes on '" + options_.device_class + "', this worker on '" + hello->device_class + "': the bits would differ");
+  if (hello->role == Role::shard && !is_reachable(peer.peer, hello->address))
+    return refuse(peer, Refusal::malformed, "workers cannot reach a shard at '" + hello->address + "'");
   for (auto& [id, other] : peers_)  // a worker that came back before its old connection was missed
     if (other->id != 0 && other->state != Peer::State::closing && other->hello.instance == hello->instance) {
       hang_up(*other);
@@ -169,6 +171,8 @@ bool ServerCore::on_hello(Peer& peer, Bytes payload, Millis now) {
   send(peer, FrameType::welcome, encode(welcome));
   ++counters_.joined;
   event(ServerEvent::Kind::joined, peer, "from " + peer.peer + (peer.is_shard() ? ", a shard" : ", " + hello->device_class + ", " + std::to_string(hello->threads) + " threads"));
+  if (hello->role == Role::worker && options_.one_device_class && hello->build != options_.build)
+    event(ServerEvent::Kind::other_build, peer, "is tern " + hello->build + ", the server " + options_.build + ": their bits may differ");
   return true;
 }
 

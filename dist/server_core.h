@@ -24,6 +24,7 @@ struct ServerOptions {
   Welcome terms;                ///< what every worker is told; `worker` is set for each
   std::string device_class;     ///< that workers must have; empty: any, and in exact modes the first one's from then on
   bool one_device_class = true;
+  std::string build;            ///< the server's program: in exact modes an event tells of workers with another
   Millis handshake = 5000;      ///< from connection to HELLO
   Millis lease = 3000;          ///< a worker without progress for longer loses its lanes ...
   double lease_factor = 5;      ///< ... or for this many times what it needs, where that is longer
@@ -64,7 +65,7 @@ struct TaskResult {
 
 /// Something that people or counters should hear of.
 struct ServerEvent {
-  enum class Kind { joined, ready, left, lost, lapsed, recovered, reassigned, speculated, dropped, sharded, refused, alarm };
+  enum class Kind { joined, ready, left, lost, lapsed, recovered, reassigned, speculated, dropped, sharded, other_build, refused, alarm };
   Kind kind;
   uint32_t worker = 0;
   std::string text;
@@ -132,6 +133,8 @@ class ServerCore {
   std::vector<WorkerStatus> workers(Millis now) const;
   std::vector<WorkerStatus> shards(Millis now) const;
   const ServerCounters& counters() const { return counters_; }
+  /// That workers must have by now; "" where any is welcome.
+  const std::string& device_class() const { return options_.device_class; }
 
  private:
   struct Assembly;
@@ -144,6 +147,7 @@ class ServerCore {
 
   bool on_frame(Peer& peer, const FrameHeader& header, Bytes payload, Millis now);
   bool on_hello(Peer& peer, Bytes payload, Millis now);
+  static bool is_reachable(const std::string& peer, const std::string& said);
   bool on_heartbeat(Peer& peer, const FrameHeader& header, Bytes payload, Millis now);
   bool on_grad(Peer& peer, const FrameHeader& header, Bytes payload, Millis now);
   bool start_result(Peer& peer, const FrameHeader& header, Bytes payload);

@@ -54,6 +54,8 @@ struct ServerCore::Peer {
   std::optional<Millis> outrun;  // since another finished what it owed, without a sign of it since
   uint64_t lanes_done = 0;
   double lane_seconds = 0;
+  double transfer_seconds = 0;  // of a slot besides: parameters down, result up
+  Millis answered = 0;          // when its last result was whole
   std::set<std::pair<uint64_t, size_t>> owned;  // (step, slot) without result
   std::optional<uint64_t> version;              // of the parameters it was sent
   std::optional<Assembly> assembly;

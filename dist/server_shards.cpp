@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/error.h"
 #include "dist/server_peer.h"
 
 /// Shards on the server: who adds up which part of the gradients. Every change of that is a layout of its own, in which
@@ -8,10 +9,23 @@
 namespace tern::dist {
 namespace {
 
-constexpr size_t kMostShards = 256, kSlotsAMessage = 4096;
 constexpr int kRunEpochBits = 40;  // of a layout's number
 
+/// Where workers reach a shard: as it says, or, where that has no host, whence it comes.
+std::string address_of_shard(const std::string& peer, const std::string& said) {
+  return (said.starts_with(':') ? peer.substr(0, peer.rfind(':')) : "") + said;
+}
+
 }  // namespace
+
+bool ServerCore::is_reachable(const std::string& peer, const std::string& said) {
+  const std::string address = address_of_shard(peer, said);
+  try {
+    return parse_address(address, "").port != 0 && address.size() <= kLongestAddress;
+  } catch (const ConfigError&) {
+    return false;
+  }
+}
 
 /// Those that are ready, in the order in which they came.
 std::vector<const ServerCore::Peer*> ServerCore::find_shards() const {
@@ -47,10 +61,8 @@ void ServerCore::lay_out() {
                  more = ready.empty() ? 0 : options_.terms.parameters % ready.size();
   uint64_t first = 0;
   for (const Peer* shard : ready) {
-    const std::string& said = shard->hello.address;
-    const std::string host = said.starts_with(':') ? shard->peer.substr(0, shard->peer.rfind(':')) : "";
     const uint64_t count = each + (shard_connections_.size() < more ? 1 : 0);
-    layout_.shards.push_back({shard->hello.instance, host + said, first, count});
+    layout_.shards.push_back({shard->hello.instance, address_of_shard(shard->peer, shard->hello.address), first, count});
     shard_connections_.push_back(shard->connection);
     first += count;
   }
@@ -92,7 +104,7 @@ void ServerCore::assign_shards(OpenTask& task) {
       message.slots.push_back(
           {static_cast<uint16_t>(i), static_cast<uint16_t>(range.first), static_cast<uint16_t>(range.count)});
       const bool last = i + 1 == task.slots.size();
-      if (message.slots.size() < kSlotsAMessage && !last) continue;
+      if (message.slots.size() < kMostSlots && !last) continue;
       send(shard, FrameType::assign, encode(message), task.task.step, static_cast<uint16_t>(k), last ? kLastPiece : 0);
       message.slots.clear();
     }

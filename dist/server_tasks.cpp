@@ -9,7 +9,6 @@ namespace tern::dist {
 namespace {
 
 constexpr size_t kRemembered = 256;  // past steps
-constexpr size_t kSlotsAMessage = 4096;
 
 std::string text_of(LaneRange range) {
   return range.count == 1 ? "lane " + std::to_string(range.first)
@@ -27,11 +26,14 @@ bool ServerCore::on_grad(Peer& peer, const FrameHeader& header, Bytes payload, M
   if (header.piece == 0) {
     if (assembly) return refuse(peer, Refusal::malformed, "a result begins before the one in front of it ends");
     if (payload.size() != kResultLength || last) return refuse(peer, Refusal::malformed, "a result's first piece is not its length");
-    return start_result(peer, header, payload);
+    if (!start_result(peer, header, payload)) return false;
+    if (!assembly->nacked) peer.progress = now;
+    return true;
   }
   if (!assembly || assembly->step != header.step || assembly->slot != header.slot || assembly->pieces != header.piece)
     return refuse(peer, Refusal::malformed, "a piece of a result is out of order");
   ++assembly->pieces;
+  if (!assembly->nacked) peer.progress = now;
   if (last) return finish_result(peer, payload, now);
   if (!assembly->body) return true;
   if (payload.size() > assembly->left) return refuse(peer, Refusal::oversized, "a result is longer than it said");
@@ -92,9 +94,12 @@ bool ServerCore::finish_slot(Peer& peer, const Assembly& assembly, const Digest&
   slot.taken = {digest, peer.hello.instance, std::nullopt};
   if (sparse()) note_holder(peer, task.task, *slot.result, slot.taken);
   ++counters_.results;
-  // Until its heartbeat says better: a lease is short only for a worker whose speed is known.
-  if (peer.lane_seconds <= 0) peer.lane_seconds = static_cast<double>(std::max<Millis>(1, now - slot.since)) / 1000 / slot.range.count;
-  peer.progress = now;
+  const double took = static_cast<double>(std::max<Millis>(1, now - std::max(slot.since, peer.answered))) / 1000;
+  if (peer.lane_seconds > 0)
+    peer.transfer_seconds += 0.25 * (std::max(0.0, took - peer.lane_seconds * slot.range.count) - peer.transfer_seconds);
+  else  // until its heartbeat says better: a lease is short only for a worker whose speed is known
+    peer.lane_seconds = took / slot.range.count;
+  peer.progress = peer.answered = now;
   send(peer, FrameType::grad_ack, {}, assembly.step, assembly.slot);
   for (const ConnectionId id : std::exchange(slot.owners, {})) {
     Peer& owner = *peers_.at(id);
@@ -234,7 +239,7 @@ void ServerCore::assign(Peer& peer, OpenTask& task, const std::vector<size_t>& s
     slot.since = now;
     message.slots.push_back({static_cast<uint16_t>(i), static_cast<uint16_t>(slot.range.first), static_cast<uint16_t>(slot.range.count),
                              carries(peer, task.task.step, slot.range)});
-    if (message.slots.size() < kSlotsAMessage && i != slots.back()) continue;
+    if (message.slots.size() < kMostSlots && i != slots.back()) continue;
     send(peer, FrameType::assign, encode(message), task.task.step);
     message.slots.clear();
   }
@@ -292,7 +297,7 @@ void ServerCore::speculate(Millis now) {
       if (!idle) return;
       const Peer& owner = *peers_.at(*slot.owners.begin());
       if (carries(owner, step, slot.range) != carries(*idle, step, slot.range)) continue;  // both must be the same
-      const double expected = 1000 * std::max(idle->lane_seconds, 0.001) * slot.range.count;
+      const double expected = 1000 * (std::max(idle->lane_seconds, 0.001) * slot.range.count + idle->transfer_seconds);
       if (idle->lane_seconds <= 0 || static_cast<double>(now - slot.since) < options_.speculate_factor * expected + 500) continue;
       ++counters_.speculated;
       event(ServerEvent::Kind::speculated, *idle, "also computes " + text_of(slot.range) + " of step " + std::to_string(step) + ", for which worker " + std::to_string(owner.id) + " takes long");

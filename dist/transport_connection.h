@@ -31,6 +31,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool handshaking() const { return state_ == State::handshake; }
   bool was_open() const { return was_open_; }  ///< connected() was called
   bool has_received() const { return has_received_; }
+  Clock::time_point since() const { return since_; }
 
  private:
   enum class State { handshake, open, closing, gone };
@@ -60,6 +61,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   const bool server_;
   asio::ip::tcp::socket socket_;
   const asio::ip::tcp::endpoint remote_;
+  const Clock::time_point since_ = Clock::now();
   std::unique_ptr<TlsSession> tls_;
 
   State state_ = State::handshake;

@@ -11,6 +11,7 @@ using asio::ip::tcp;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kFirstDelay{100}, kLongestDelay{5000};
+constexpr milliseconds kSuccess{2000};  // a connection that ends before was none: a server that hangs up must not be flooded
 
 /// One attempt after the other: look up the name, connect to its addresses in turn until one answers, hand the socket
 /// over as a connection, wait until that has ended, wait a while.
@@ -131,8 +132,7 @@ void Dialer::on_tick(Clock::time_point now) {
 
 void Dialer::on_ended(Connection& connection, const std::string& why) {
   if (stopping()) return;
-  // A connection over which nothing came was no success: a server that accepts and hangs up must not be flooded.
-  if (connection.has_received()) delay_ = kFirstDelay;
+  if (connection.has_received() && Clock::now() - connection.since() >= kSuccess) delay_ = kFirstDelay;
   connection.was_open() ? again_later() : failed(why);
 }
 

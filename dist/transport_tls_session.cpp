@@ -9,6 +9,11 @@
 #include "dist/transport_tls.h"
 
 namespace tern::dist {
+namespace {
+
+constexpr size_t kKept = size_t{256} << 10;  // bytes that were sent, before their place is given back
+
+}  // namespace
 
 /// Where OpenSSL reads and writes: the session's two buffers. It never blocks on writing, so several records become one
 /// call to the system, and OpenSSL's own memory BIO, which clears and moves what it holds, is not needed.
@@ -117,8 +122,8 @@ void TlsSession::finish() {
 
 void TlsSession::sent(size_t count) {
   sent_ += count;
-  if (sent_ < output_.size()) return;
-  output_.clear();
+  if (sent_ < output_.size() && sent_ < kKept) return;
+  output_.erase(output_.begin(), output_.begin() + static_cast<ptrdiff_t>(sent_));
   sent_ = 0;
 }
 

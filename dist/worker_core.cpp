@@ -33,7 +33,9 @@ bool is_cut(const std::vector<SlotRange>& slots) {
 
 }  // namespace
 
-WorkerCore::WorkerCore(WorkerOptions options) : options_(std::move(options)) {}
+WorkerCore::WorkerCore(WorkerOptions options) : options_(std::move(options)) {
+  encode(options_.hello);  // throws here what would else be thrown at the first connection
+}
 
 // ---- the connection
 
@@ -65,7 +67,9 @@ void WorkerCore::disconnected(Millis) {
 void WorkerCore::received(Bytes bytes, Millis now) {
   if (!online_ || close_) return;
   const Refusal fault = decoder_.feed(bytes, [&](const FrameHeader& header, Bytes payload) { return on_frame(header, payload, now) && !close_; });
-  if (fault != Refusal::none && !close_) fail(fault, "what came from the server is no frame of tern");
+  if (fault == Refusal::none || close_) return;
+  if (!passing(fault)) refused_ = ErrorMessage{fault, "this program speaks version " + std::to_string(kMajor) + " of the wire"};
+  fail(fault, "what came from the server is no frame of tern");
 }
 
 void WorkerCore::tick(Millis now) {
@@ -86,7 +90,7 @@ void WorkerCore::beat(Millis now) {
   const bool busy = busy_ || !queue_.empty() || !asked;
   message.state = leaving_ ? WorkerState::leaving : !digests_ ? WorkerState::preparing : busy ? WorkerState::computing : WorkerState::ready;
   message.lanes_done = lanes_done_;
-  message.lane_seconds = static_cast<float>(lane_seconds_);
+  message.lane_seconds = std::min(static_cast<float>(lane_seconds_), kLongestLane);
   if (digests_) std::tie(message.model, message.data) = *digests_;
   send(FrameType::heartbeat, encode(message));
 }
@@ -160,6 +164,7 @@ bool WorkerCore::on_frame(const FrameHeader& header, Bytes payload, Millis now) 
     case FrameType::nack:
       if (!decode<Nack>(payload)) return fail(Refusal::malformed, "NACK does not parse");
       note_answer(header);
+      if (computing_ == std::pair{header.step, header.slot}) computing_.reset();  // should it be given back, then anew
       return true;
     default: return fail(Refusal::illegal_type, name_of(header.type) + " is not the server's to send");
   }

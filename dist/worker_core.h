@@ -55,6 +55,7 @@ struct SumTask {
 
 class WorkerCore {
  public:
+  /// Throws Error when options.hello cannot be sent.
   explicit WorkerCore(WorkerOptions options);
 
   // Of the network: one connection at a time.

@@ -138,13 +138,16 @@ void WorkerHub::greet(Link& link, Millis now) {
   send_finished(link, now);
 }
 
+/// Whether its WELCOME was of this layout.
+bool WorkerHub::is_greeted(const Link& link) { return link.core.online() && link.greeted == link.core.welcomes(); }
+
 /// The parameters, once all shards have brought their part of the same version.
 void WorkerHub::gather_parameters() {
   if (links_.empty()) return;
   std::optional<uint64_t> version;
   for (const auto& link : links_) {
     const auto part = link->core.parameters();
-    if (!part || (version && part->first != *version)) return;
+    if (!is_greeted(*link) || !part || (version && part->first != *version)) return;
     version = part->first;
   }
   if (const auto here = server_.parameters(); here && here->first == *version) return;
@@ -196,7 +199,7 @@ void WorkerHub::send_part(const Work& work, const std::shared_ptr<const std::vec
   if (work.run_epoch != layout_) return;
   sharded_->body = body;
   for (const auto& link : links_) {
-    if (link->greeted != link->core.welcomes()) continue;
+    if (!is_greeted(*link)) continue;
     const size_t begin = gradient_begin() + link->shard.first * element(), size = link->shard.count * element();
     if (from < begin + size) link->core.send_part(work, part_of(*link), std::max(from, begin) - begin);
   }
@@ -217,7 +220,7 @@ void WorkerHub::finish(const Work& work, std::shared_ptr<const std::vector<std::
 }
 
 void WorkerHub::send_finished(Link& link, Millis now) {
-  if (!sharded_->finished || link.sent || !link.core.online() || link.greeted != link.core.welcomes()) return;
+  if (!sharded_->finished || link.sent || !is_greeted(link)) return;
   link.sent = true;
   link.core.finish(sharded_->work, part_of(link), sharded_->lane_seconds, now);
 }

@@ -70,6 +70,7 @@ class WorkerHub {
   void go_on(Millis now);
   void follow_layout();
   void greet(Link& link, Millis now);
+  static bool is_greeted(const Link& link);
   void gather_parameters();
   void send_finished(Link& link, Millis now);
   void settle(Millis now);

@@ -72,7 +72,8 @@ void WorkerCore::finish(const Work& work, const ResultBytes& body, double lane_s
   busy_ = false;
   asked_ = true;
   lanes_done_ += static_cast<uint64_t>(work.range.count);
-  if (body) lane_seconds_ = lane_seconds_ > 0 ? 0.75 * lane_seconds_ + 0.25 * lane_seconds : lane_seconds;
+  // A machine that slept in the middle must not look slow for long: its lease would be, too.
+  if (body) lane_seconds_ = lane_seconds_ > 0 ? 0.75 * lane_seconds_ + 0.25 * std::min(lane_seconds, 4 * lane_seconds_) : lane_seconds;
   if (!send_it) {
     sending_.reset();
     if (online()) beat(now);

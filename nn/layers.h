@@ -4,6 +4,8 @@
 
 namespace tern::nn {
 
+// Weights and biases are zero until nn::initialize() or a checkpoint fills them.
+
 /// x [N, H, W, in] -> [N, P, Q, out]. Weight [out, R, S, in / groups] here, OIHW in weights files.
 class Conv2d final : public Module {
  public:

@@ -23,6 +23,19 @@ Lambda::Function activation_of(const std::string& type) {
   return {};
 }
 
+MaxPool2d max_pool_options(const LayerSpec& layer) {
+  return {.kernel = layer.kernel.h, .stride = layer.stride.value_or(layer.kernel).h, .padding = layer.padding.h};
+}
+
+BatchNormOptions norm_options(const LayerGroup& group) {
+  BatchNormOptions options;
+  options.eps = group.norm->eps.value_or(1e-5);
+  options.momentum = group.norm->momentum;
+  if (const LayerSpec& first = group.specs.front(); &first != group.norm) options.pool = max_pool_options(first);
+  if (const std::string& last = group.specs.back().type; last == "relu" || last == "gelu") options.activation = last == "relu" ? Activation::relu : Activation::gelu;
+  return options;
+}
+
 /// Most elements of one weight and of one picture's activations (4 GiB of f32): beyond it stands a slip of the pen, and
 /// it is better refused by name than where the memory runs out.
 constexpr int64_t kMostElements = int64_t{1} << 30;
@@ -43,32 +56,22 @@ class Builder {
 
   std::unique_ptr<Sequential> build(const std::vector<LayerSpec>& layers, const std::string& prefix) {
     auto sequence = std::make_unique<Sequential>();
-    std::optional<std::pair<std::string, std::unique_ptr<Module>>> behind_pool;
-    for (size_t i = 0; i < layers.size(); ++i) {
-      const LayerSpec& layer = layers[i];
-      const auto followed_by = [&](const char* type) { return i + 1 < layers.size() && layers[i + 1].type == type; };
-      std::string name = layer.name;
-      if (name.empty()) name = layer.type + std::to_string(++unnamed_[layer.type]);
-      at_ = "[model] layer '" + prefix + name + "' (" + layer.type + ")";
-      Activation fused = Activation::none;
-      if (layer.type == "batch_norm") fused = followed_by("relu") ? Activation::relu : followed_by("gelu") ? Activation::gelu : Activation::none;
-      std::unique_ptr<Module> module = described(layer, prefix + name, fused);
-      // A ReLU and the max-pooling behind it give the same bits in either order, gradients too: it has less to do behind the pooling.
-      if (layer.type == "relu" && followed_by("max_pool")) {
-        behind_pool.emplace(name, std::move(module));
-        continue;
+    for (const LayerGroup& group : group_layers(layers)) {
+      std::vector<std::pair<std::string, std::unique_ptr<Module>>> modules;
+      for (const LayerSpec& layer : group.specs) {
+        if (group.norm && &layer > group.norm) {
+          infos_.push_back({.name = prefix + (layer.name.empty() ? layer.type : layer.name), .type = layer.type, .depth = depth_, .fused = true,
+                            .input = shape_, .output = shape_});
+          continue;
+        }
+        std::string name = layer.name;
+        if (name.empty()) name = layer.type + std::to_string(++unnamed_[layer.type]);
+        at_ = "[model] layer '" + prefix + name + "' (" + layer.type + ")";
+        auto module = described(layer, prefix + name, group);
+        if (!group.norm || &layer == group.norm) modules.emplace_back(name, std::move(module));
       }
-      if (layer.type == "max_pool" && followed_by("batch_norm") && !behind_pool) {
-        pool_of_norm_ = last_pool_;
-        continue;
-      }
-      sequence->add(name, std::move(module));
-      if (behind_pool) sequence->add(behind_pool->first, std::move(behind_pool->second));
-      behind_pool.reset();
-      if (fused == Activation::none) continue;
-      const LayerSpec& activation = layers[++i];
-      infos_.push_back({.name = prefix + (activation.name.empty() ? activation.type : activation.name), .type = activation.type, .depth = depth_, .fused = true,
-                        .input = shape_, .output = shape_});
+      if (group.pools_first) std::swap(modules[0], modules[1]);
+      for (auto& [name, module] : modules) sequence->add(name, std::move(module));
     }
     return sequence;
   }
@@ -95,10 +98,10 @@ class Builder {
   }
 
   /// The module, with a line in infos_.
-  std::unique_ptr<Module> described(const LayerSpec& layer, const std::string& name, Activation fused) {
+  std::unique_ptr<Module> described(const LayerSpec& layer, const std::string& name, const LayerGroup& group) {
     const size_t at = infos_.size();
     infos_.push_back({.name = name, .type = layer.type, .depth = depth_, .input = shape_});
-    auto module = make_checked(layer, name + ".", fused);
+    auto module = make_checked(layer, name + ".", group);
     LayerInfo& info = infos_[at];
     info.output = shape_;
     if (layer.type == "residual") return module;
@@ -130,9 +133,9 @@ class Builder {
     }
   }
 
-  std::unique_ptr<Module> make_checked(const LayerSpec& layer, const std::string& prefix, Activation fused) {
+  std::unique_ptr<Module> make_checked(const LayerSpec& layer, const std::string& prefix, const LayerGroup& group) {
     try {
-      return make(layer, prefix, fused);
+      return make(layer, prefix, group);
     } catch (const ShapeError& error) {
       fail(std::string("is too large: ") + error.what());
     } catch (const OutOfMemory& error) {
@@ -140,16 +143,13 @@ class Builder {
     }
   }
 
-  std::unique_ptr<Module> make(const LayerSpec& layer, const std::string& prefix, Activation fused) {
+  std::unique_ptr<Module> make(const LayerSpec& layer, const std::string& prefix, const LayerGroup& group) {
     if (layer.type == "conv2d") return make_conv2d(layer);
     if (layer.type == "linear") return make_linear(layer);
     want(layer.eps.value_or(1) > 0, "wants eps over 0, got " + std::to_string(layer.eps.value_or(1)));
     want(layer.momentum >= 0 && layer.momentum <= 1,
          "wants momentum in [0, 1], got " + std::to_string(layer.momentum));
-    if (layer.type == "batch_norm")
-      return std::make_unique<BatchNorm>(
-          context_, shape_[-1],
-          BatchNormOptions{.eps = layer.eps.value_or(1e-5), .momentum = layer.momentum, .pool = std::exchange(pool_of_norm_, {}), .activation = fused});
+    if (layer.type == "batch_norm") return std::make_unique<BatchNorm>(context_, shape_[-1], norm_options(group));
     if (layer.type == "layer_norm") return std::make_unique<LayerNorm>(context_, shape_[-1], layer.eps.value_or(1e-5));
     if (layer.type == "max_pool" || layer.type == "avg_pool") return make_pool(layer);
     if (layer.type == "global_avg_pool") {
@@ -205,11 +205,7 @@ class Builder {
     const int64_t kernel = layer.kernel.h, padding = layer.padding.h;
     want(2 * padding <= kernel, "wants padding of at most half its kernel");
     shape_ = {1, window(1, kernel, stride.h, padding, 1), window(2, kernel, stride.w, padding, 1), shape_[3]};
-    if (layer.type == "max_pool") {
-      const MaxPool2d options{.kernel = kernel, .stride = stride.h, .padding = padding};
-      last_pool_ = options;
-      return std::make_unique<Lambda>([options](const Tensor& x) { return max_pool2d(x, options); });
-    }
+    if (layer.type == "max_pool") return std::make_unique<Lambda>([options = max_pool_options(layer)](const Tensor& x) { return max_pool2d(x, options); });
     const AvgPool2d options{.kernel = kernel, .stride = stride.h, .padding = padding};
     return std::make_unique<Lambda>([options](const Tensor& x) { return avg_pool2d(x, options); });
   }
@@ -236,8 +232,6 @@ class Builder {
   std::map<std::string, int> unnamed_;
   uint32_t dropouts_ = 0;
   int depth_ = 0;
-  MaxPool2d last_pool_;
-  std::optional<MaxPool2d> pool_of_norm_;  // in front of the next batch_norm, which computes it
   std::vector<LayerInfo> infos_;
   struct Init {
     const Tensor* weight;
@@ -254,6 +248,25 @@ void refuse_equal_names(Module& network) {
 }
 
 }  // namespace
+
+std::vector<LayerGroup> group_layers(std::span<const LayerSpec> layers) {
+  const auto is = [&](size_t i, const char* type) { return i < layers.size() && layers[i].type == type; };
+  std::vector<LayerGroup> groups;
+  for (size_t at = 0; at < layers.size(); at += groups.back().specs.size()) {
+    LayerGroup& group = groups.emplace_back();
+    group.specs = layers.subspan(at, 1);
+    const size_t norm = is(at, "max_pool") ? at + 1 : at;
+    if (is(norm, "batch_norm")) {
+      group.norm = &layers[norm];
+      const bool activated = is(norm + 1, "relu") || is(norm + 1, "gelu");
+      group.specs = layers.subspan(at, norm + (activated ? 2 : 1) - at);
+    } else if (is(at, "relu") && is(at + 1, "max_pool")) {
+      group.pools_first = true;
+      group.specs = layers.subspan(at, 2);
+    }
+  }
+  return groups;
+}
 
 int64_t Network::forward_flops() const {
   int64_t sum = 0;

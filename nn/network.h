@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -93,8 +94,16 @@ class Network final : public Sequential {
   const Tensor* whitened_;
 };
 
-/// A network with its initialised parameters. A BatchNorm becomes one fused layer with the max_pool in front of it and
-/// the relu or gelu behind it.
+/// Neighbouring layers that run together, to the bits, gradients included, that they have one by one.
+struct LayerGroup {
+  std::span<const LayerSpec> specs;  ///< in the network's order
+  const LayerSpec* norm = nullptr;   ///< a batch_norm, which computes the max_pool in front of it and the relu or gelu behind it, where they are there
+  bool pools_first = false;          ///< a relu and the max_pool behind it: the other way round the relu has less to do
+};
+/// Cuts a list of layers, which must outlive the result, into groups.
+std::vector<LayerGroup> group_layers(std::span<const LayerSpec> layers);
+
+/// A network with its initialised parameters; what group_layers() puts together runs together.
 /// Throws ConfigError naming the layer whose options or input do not fit.
 std::unique_ptr<Network> build_network(Context& context, const std::vector<LayerSpec>& layers, InputShape input,
                                           uint64_t seed, InitScheme init = InitScheme::pytorch);

@@ -24,6 +24,7 @@ struct StepInputs {
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
+  /// Not on the tape; the 16-bit weights, where the store has them, are rounded anew.
   virtual void step(const StepInputs& inputs) = 0;
   /// Handles to the state's own tensors: write into them to restore.
   virtual std::vector<StateTensor> state() const = 0;
@@ -66,7 +67,9 @@ std::unique_ptr<Optimizer> make_muon(ParameterStore& store, const std::vector<Pa
 /// Exponential moving average of all parameters: average = decay * average + (1 - decay) * parameters.
 class WeightAverage {
  public:
+  /// Begins as the parameters are.
   WeightAverage(ParameterStore& store, double decay);
+  /// In place, not on the tape; `skip` f32 [1]: not zero leaves the average as it is.
   void step(const Tensor& skip);
   /// f32 [store.size()], laid out like store.master.
   const Tensor& average() const { return average_; }

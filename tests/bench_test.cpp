@@ -94,6 +94,9 @@ TEST_CASE("bench: the layers of a network have its sizes, those that are alike o
   CHECK(rows.at("lenet/fc1/backward").op->bench.at(0).shape == Shape{128, 400});
   CHECK(rows.at("lenet/conv2/wgrad").op->bench_lane_size == 0);
   CHECK(rows.at("cifar-cnn/adamw/step").op->bench.at(0).shape == Shape{298570});
+  CHECK(rows.at("airbench94/group1.bn1/forward").op->op == "max_pool_batch_norm");
+  CHECK(rows.at("airbench94/group2.conv2/forward").op->bench.at(0).shape == Shape{128, 7, 7, 256});
+  CHECK(rows.at("lenet/relu1/forward").op->bench.at(0).shape == Shape{128, 14, 14, 6});
   CHECK(rows.at("airbench94/head/forward").op->bench.at(0).shape == Shape{128, 256});
 
   // What the elements of a pass add up to is what the naive loops say.

@@ -120,6 +120,7 @@ TEST_CASE("cli: --resume stands alone, with auto, or with a run", "[cli]") {
   CHECK(train({"c.json", "--resume", "auto"}).resume == "auto");
   CHECK(train({"c.json", "--resume", "--seed", "1"}).resume == "auto");
   CHECK(train({"--resume", "runs/x"}).resume == "runs/x");
+  CHECK(train({"c.json", "--out", "d", "--seeds", "1..2", "--resume"}).resume == "auto");
   CHECK(train({"--resume=runs/x"}).config.empty());
 }
 
@@ -191,7 +192,8 @@ TEST_CASE("cli: every wrong line of trainer has its own message", "[cli]") {
           {{"c.json", "--seeds", "a..b"}, "--seeds: got \"a..b\", wanted N, A..B"},
           {{"c.json", "--seeds", "1..2", "--seed", "3"}, "--seed and --seeds: wanted one of the two"},
           {{"c.json", "--seeds", "1..2", "--epochs", "1..2"}, "--epochs with a list and --seeds: wanted one"},
-          {{"c.json", "--epochs", "1..2", "--resume"}, "--resume: goes on with one run, not with a series of them"},
+          {{"c.json", "--epochs", "1..2", "--resume"}, "--resume: a series of trainings goes on with --out DIR --resume auto"},
+          {{"c.json", "--seeds", "1..2", "--out", "d", "--resume", "runs/x"}, "--resume: a series of trainings goes on with --out DIR --resume auto"},
           {{"c.json", "--resume", "--init-from", "f"}, "--resume and --init-from: wanted one of the two"},
           {{"c.json", "--print-config", "--print-schema"}, "--print-config and --print-schema: wanted one of the two"},
           {{"c.json", "--max-time", "30x"}, "--max-time: got \"30x\", wanted a time such as 90s, 30m or 1h30m"},

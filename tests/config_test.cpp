@@ -131,6 +131,7 @@ const std::vector<Malformed> kMalformed = {
     {"{\"model\": {\"init\": \"he\"}}", "model.init: got \"he\", wanted one of \"default\", \"kaiming\", \"xavier\""},
     {"{\"model\": {\"layers\": []}}", "model.layers: got a list of 0, wanted a list of layers that is not empty"},
     {"{\"model\": {\"layers\": [{},\n\"relu\"]}}", "c.json:2: model.layers.1: got \"relu\", wanted a layer: an object"},
+    {"{\"model\": {\"layers\": [{\"type\": \"flatten\"},\n{\"type\": \"linear\", \"outs\": 10}]}}", "c.json:2: model.layers.1.outs: unknown key 'outs'; did you mean 'out'?"},
     {"{\"data\": {\"name\": \"imagenet\"}}", "data.name: got \"imagenet\", wanted one of"},
     {"{\"data\": {\"size\": 64}}", "data.size: does not apply to data.name \"cifar10\" (only to: folder)"},
     {"{\"data\": {\"name\": \"folder\", \"size\": [64]}}", "data.size: got a list of 1, wanted"},
@@ -255,7 +256,7 @@ TEST_CASE("config: the ready files parse and say what their recipes say", "[conf
 TEST_CASE("config: what is printed reads back to the same config", "[config]") {
   for (const char* text : {
            "{}",
-           R"({"model": {"layers": [{"type": "conv", "out": 8}, {"type": "linear", "out": 10}]}})",
+           R"({"model": {"layers": [{"type": "conv2d", "out": 8, "kernel": 3}, {"type": "flatten"}, {"type": "linear", "out": 10}]}})",
            R"({"optim": [{"params": "fc*", "name": "sgd", "lr": 0.1, "frozen_after": 2.5,
                "schedule": {"name": "linear", "decay_epochs": 3}}, {"no_decay": true}], "train": {"ema": 0.99,
                "early_stop": {"patience": 2}, "nonfinite": "skip:7"}})",

@@ -262,6 +262,35 @@ TEST_CASE("plan: memory is reused, results are not frozen, the arena is shared",
   CHECK(arena->bytes() == step.stats()[0].arena_bytes);
 }
 
+TEST_CASE("plan: what is recorded and the arena are not in memory together", "[core][plan]") {
+  Context context;
+  auto arena = std::make_shared<Arena>(context);
+  constexpr int64_t kLarge = 1 << 20, kBytes = kLarge * 4;
+  const auto step = [&](double factor) {
+    return compile(
+        context,
+        [factor](std::span<const Tensor> in) {
+          const Tensor wide = mul(Tensor::full(in[0].context(), {kLarge}, 1), in[0]);
+          return std::vector<Tensor>{sum(mul(wide, factor))};
+        },
+        {.arena = arena});
+  };
+  CompiledStep first = step(2), second = step(3);
+  const Tensor x = vector_of(context, {5});
+  for (int i = 0; i < 2; ++i) CHECK(first({x})[0].item() == 10 * kLarge);
+  REQUIRE(arena->bytes() >= kBytes);
+  context.allocator().reset_peak();
+  const size_t alone = context.allocator().stats().total.current - arena->bytes();
+  CHECK(second({x})[0].item() == 15 * kLarge);
+  CHECK(context.allocator().stats().total.peak - alone <= 3 * kBytes + 4096);  // the recording's, three tensors; not the arena's beside them
+  for (int i = 0; i < 2; ++i) {
+    CHECK(first({x})[0].item() == 10 * kLarge);
+    CHECK(second({x})[0].item() == 15 * kLarge);
+  }
+  first.reset();  // a plan that is gone is not asked to move out
+  CHECK(second({vector_of(context, {6})})[0].item() == 18 * kLarge);
+}
+
 TEST_CASE("plan: another shape is another plan", "[core][plan]") {
   Context context;
   CompiledStep step = compile(context, [](std::span<const Tensor> in) { return std::vector<Tensor>{sum(in[0])}; });

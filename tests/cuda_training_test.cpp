@@ -62,7 +62,7 @@ Curve train(Context::Options options, int count, const Variant& variant = {}) {
   Config config = small_config();
   config.run.precision = variant.precision;
   const auto data = std::make_shared<Blobs>();
-  data::LoaderOptions loading{{.micro_batch = 4, .lanes = 4, .seed = config.run.seed, .augment = data::augment_steps(config.data)}};
+  data::LoaderOptions loading = data::loader_options(config);
   TrainingStep step(context, config, kPictures, 3, 3, variant.switches);
   const bool resident = variant.resident && options.device.kind == Device::Kind::cuda;
   if (resident) step.lanes().make_resident(*data, loading.augment);

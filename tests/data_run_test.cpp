@@ -26,13 +26,13 @@ TEST_CASE("run data: limit, then validation, and a whole test split", "[data]") 
 }
 
 TEST_CASE("run data: augmentation from the config", "[data]") {
-  DataConfig config;
-  config.normalize.mean = {0.0, 0.5, 1.0};
-  config.augment = {{.name = AugmentName::crop, .pad = 2, .mode = PadMode::reflect},
+  Config config;
+  config.data.normalize.mean = {0.0, 0.5, 1.0};
+  config.data.augment = {{.name = AugmentName::crop, .pad = 2, .mode = PadMode::reflect},
                     {.name = AugmentName::crop, .mode = PadMode::zero},
                     {.name = AugmentName::flip, .p = 0.25},
                     {.name = AugmentName::cutout, .size = 6}};
-  const std::vector<Augment> steps = augment_steps(config);
+  const std::vector<Augment> steps = loader_options(config).augment;
   REQUIRE(steps.size() == 4);
   CHECK(std::get<Crop>(steps[0]).pad == 2);
   CHECK(std::get<Crop>(steps[0]).mode == PadMode::reflect);

@@ -35,6 +35,7 @@ inline ServerOptions options() {
   options.terms.data.fill(std::byte{2});
   options.terms.config = "{}";
   options.device_class = "cpu";
+  options.build = "0.1.0";
   return options;
 }
 
@@ -102,6 +103,7 @@ struct Client {
     bench.core.connected(id, "192.0.2.1", bench.now);
     hello.name = "client";
     hello.device_class = "cpu";
+    hello.build = "0.1.0";
     hello.instance = id;
     bench.gather();
   }

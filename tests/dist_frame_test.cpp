@@ -80,14 +80,14 @@ TEST_CASE("the bytes of a frame are these", "[dist]") {
   header.minor = 3;
   const std::vector<std::byte> frame = whole_frame(header, bytes_of("tern"));
   constexpr std::array<int, 52> kExpected{0x54, 0x45, 0x52, 0x4e,                          // "TERN"
-                                          0x03, 0x03, 0x05, 0x01,                          // major, minor, type, flags
+                                          0x04, 0x03, 0x05, 0x01,                          // major, minor, type, flags
                                           0x08, 0x07, 0x06, 0x05, 0x04, 0x03, 0x02, 0x01,  // run_epoch
                                           0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11,  // step
                                           0x28, 0x27, 0x26, 0x25, 0x24, 0x23, 0x22, 0x21,  // seq
                                           0x34, 0x33, 0x32, 0x31,                          // worker
                                           0x42, 0x41, 0x52, 0x51,                          // slot, piece
                                           0x04, 0x00, 0x00, 0x00,                          // length
-                                          0x6d, 0x00, 0xa6, 0xbc,                          // checksum
+                                          0x21, 0x8a, 0xfd, 0x98,                          // checksum
                                           't',  'e',  'r',  'n'};
   REQUIRE(frame.size() == kExpected.size());
   for (size_t i = 0; i < frame.size(); ++i) {

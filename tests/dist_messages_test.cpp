@@ -18,7 +18,7 @@ Digest some_digest(int first) {
   return digest;
 }
 
-Hello some_hello() { return {1, 3, "wörker 1", "cpu avx512", 0x0102030405060708, 16, Role::shard, ":70"}; }
+Hello some_hello() { return {1, 3, "wörker 1", "cpu avx512", "0.1.0", 0x0102030405060708, 16, Role::shard, ":70"}; }
 
 Welcome some_welcome() {
   Welcome m;
@@ -97,6 +97,7 @@ TEST_CASE("messages come back as they were", "[dist]") {
   CHECK(hello.newest_major == 3);
   CHECK(hello.name == "wörker 1");
   CHECK(hello.device_class == "cpu avx512");
+  CHECK(hello.build == "0.1.0");
   CHECK(hello.instance == 0x0102030405060708);
   CHECK(hello.threads == 16);
   CHECK(hello.role == Role::shard);
@@ -160,7 +161,7 @@ TEST_CASE("the bytes of messages are these", "[dist]") {
   };
   using namespace std::string_view_literals;
   same(encode(some_hello()),
-       "\x01\x03\x09\0\0\0w\xc3\xb6rker 1\x0a\0\0\0cpu avx512\x08\x07\x06\x05\x04\x03\x02\x01\x10\0\0\0\x02\x03\0\0\0:70"sv);
+       "\x01\x03\x09\0\0\0w\xc3\xb6rker 1\x0a\0\0\0cpu avx512\x05\0\0\0" "0.1.0\x08\x07\x06\x05\x04\x03\x02\x01\x10\0\0\0\x02\x03\0\0\0:70"sv);
   same(encode(some_assign()),
        "\0\0\0\0\0\x01\0\0\x03\0\0\0\x4d\0\0\0\x02\0\0\0\0\0\x80\x44\x01\x03\0"
        "\0\0\0\0\x04\0\0\x09\0\xfe\xff\x01\0\x01\xff\xff\x06\0\x02\0\0"sv);
@@ -184,6 +185,7 @@ TEST_CASE("the largest messages fill what their frames can carry", "[dist]") {
   Hello hello = some_hello();
   hello.name.assign(64, 'n');
   hello.device_class.assign(128, 'd');
+  hello.build.assign(128, 'b');
   hello.address.assign(300, 'a');
   CHECK(encode(hello).size() == max_payload(FrameType::hello));
   Welcome welcome = some_welcome();
@@ -206,6 +208,9 @@ TEST_CASE("the largest messages fill what their frames can carry", "[dist]") {
   check_not_encoded(hello, "HELLO");
   hello = some_hello();
   hello.device_class.assign(129, 'd');
+  check_not_encoded(hello, "HELLO");
+  hello = some_hello();
+  hello.build.assign(129, 'b');
   check_not_encoded(hello, "HELLO");
   shards.shards.push_back({1, "a", 256, 1});
   check_not_encoded(shards, "SHARDS");
@@ -234,6 +239,7 @@ TEST_CASE("HELLO: names and versions out of bounds are refused", "[dist]") {
   CHECK_FALSE(decode<Hello>(with_bytes(payload, 7, "x")));     // half a letter is left
   CHECK_FALSE(decode<Hello>(with_bytes(payload, 6, "\n")));
   CHECK_FALSE(decode<Hello>(with_bytes(payload, 19, "\t")));  // device class
+  CHECK_FALSE(decode<Hello>(with_bytes(payload, 33, "\t")));  // build
   CHECK_FALSE(decode<Hello>(with_bytes(payload, 2, "\xff\xff\xff\xff")));
   Hello empty_class = some_hello();
   empty_class.device_class.clear();
@@ -274,6 +280,11 @@ TEST_CASE("HEARTBEAT and ASSIGN: only sensible numbers", "[dist]") {
     check_not_encoded(assign, "ASSIGN");
   }
   CHECK_FALSE(decode<Heartbeat>(with_bytes(encode(some_heartbeat()), 0, "\x04")));
+  Heartbeat slow = some_heartbeat();
+  slow.lane_seconds = 86400;
+  CHECK(decode<Heartbeat>(encode(slow)));
+  slow.lane_seconds = 86401;
+  check_not_encoded(slow, "HEARTBEAT");
 
   Assign assign = some_assign();
   assign.loss_scale = 0;

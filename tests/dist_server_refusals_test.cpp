@@ -58,12 +58,30 @@ TEST_CASE("the first worker's device class is the run's where none is given") {
   Client first(bench, 1), second(bench, 2), third(bench, 3);
   second.hello.device_class = "abacus";
   second.say_hello();  // may still become the first
+  CHECK(bench.core.device_class().empty());
   first.get_ready();
+  CHECK(bench.core.device_class() == "cpu");
   second.beat(WorkerState::ready);
   CHECK(second.refusal() == Refusal::device_mismatch);
   third.hello.device_class = "abacus";
   third.say_hello();
   CHECK(third.refusal() == Refusal::device_mismatch);
+}
+
+TEST_CASE("a worker of another build is taken, and told of where bits matter") {
+  for (const bool exact : {true, false}) {
+    ServerOptions with = options();
+    with.one_device_class = exact;
+    Bench bench(with);
+    Client same(bench, 1), other(bench, 2);
+    other.hello.build = "0.1.0 (changed)";
+    for (Client* client : {&same, &other}) client->get_ready();
+    std::vector<std::string> told;
+    for (const ServerEvent& event : bench.events)
+      if (event.kind == ServerEvent::Kind::other_build) told.push_back(event.text);
+    CHECK(told == (exact ? std::vector<std::string>{"worker 2 (client): is tern 0.1.0 (changed), the server 0.1.0: their bits may differ"} : std::vector<std::string>{}));
+    CHECK(bench.core.ready_workers() == 2);
+  }
 }
 
 TEST_CASE("payloads that do not parse are refused") {

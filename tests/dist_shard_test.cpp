@@ -95,6 +95,19 @@ TEST_CASE("a server takes shards where it was told to, and links never; a shard 
   CHECK(worker.refusal() == Refusal::not_wanted);
 }
 
+TEST_CASE("a shard that workers could not reach is refused") {
+  Bench bench(sharded_options());
+  ConnectionId id = 1;
+  for (const std::string& address : std::vector<std::string>{":", ":x", ":0", "host", "::1:7", "a b:7", ":" + std::string(295, '0') + "7071"}) {
+    INFO(address);
+    Client client = shard(bench, id++);
+    client.hello.address = address;
+    client.say_hello();
+    CHECK(client.refusal() == Refusal::malformed);
+  }
+  CHECK(bench.core.ready_shards() == 0);
+}
+
 TEST_CASE(
     "the arena is dealt to shards, who are told of the step and then get their parameters; the worker gets none") {
   ShardedBench bench;
@@ -321,6 +334,24 @@ TEST_CASE("a worker tells the server of a result when all shards have their part
     part.parameters = count;
     send(link, kFirstLayout, {.type = FrameType::welcome}, encode(part));
   };
+  // One that welcomes as another than it should be is not believed, even where all comes at once.
+  hub.connected(links[0].id, now);
+  Welcome other = terms;
+  other.parameters = 1;
+  ByteVector at_once;
+  for (auto& [header, payload] : {std::pair<FrameHeader, ByteVector>{{.type = FrameType::welcome}, encode(other)},
+                                 {{.type = FrameType::params, .flags = kLastPiece, .seq = 1}, bytes_of_floats({1})}}) {
+    FrameHeader with = header;
+    with.run_epoch = kFirstLayout;
+    at_once = join(at_once, bytes_of({outgoing(with, payload)}));
+  }
+  greet(links[1].id, 1);
+  send(links[1].id, kFirstLayout, {.type = FrameType::params, .flags = kLastPiece}, bytes_of_floats({3}));
+  hub.received(links[0].id, at_once, now);
+  CHECK(hub.take_close(links[0].id));
+  CHECK_FALSE(hub.next());
+  hub.disconnected(links[0].id, now);
+  hub.disconnected(links[1].id, now);
   greet(links[0].id, 2);
   greet(links[1].id, 1);
   send(links[0].id, kFirstLayout, {.type = FrameType::params, .flags = kLastPiece}, bytes_of_floats({1, 2}));

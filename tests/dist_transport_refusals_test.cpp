@@ -201,6 +201,19 @@ TEST_CASE("transport: a peer that does not read is closed: over the queue's boun
   CHECK(listener->counters().stalled == (stalls ? 1 : 0));
 }
 
+TEST_CASE("transport: what is sent at once may be larger than the queue's bound", "[dist]") {
+  TransportLimits limits;
+  limits.send_queue = 1 << 20;
+  Peer server, client;
+  const auto listener = listen(kAnyPort, with_token(), limits, server);
+  const auto dialer = dial(local(listener->port()), with_token(), {}, client, 1);
+  const ConnectionId id = server.wait_connected();
+  const auto large = random_bytes(8 << 20, 1);
+  send(*listener, id, large);
+  CHECK(client.wait([&](const Peer::Heard& h) { return h.bytes.size() >= large->size(); }));
+  CHECK(client.heard().bytes == *large);
+}
+
 TEST_CASE("transport: a reset in the middle of a frame ends that connection alone", "[dist]") {
   Peer server;
   const auto listener = listen(kAnyPort, insecure(), {}, server);

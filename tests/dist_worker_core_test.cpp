@@ -95,6 +95,41 @@ TEST_CASE("what a worker was given before REBASE is void, but what it computes i
   CHECK(bench.core.wanted(*again));
 }
 
+TEST_CASE("a result that was turned down is computed anew when its lanes are given back") {
+  WorkerBench bench;
+  bench.welcome();
+  bench.parameters(3);
+  bench.assign(3, {{0, 0, 2}});
+  const auto work = bench.core.next();
+  const auto body = std::make_shared<ByteVector>(8);
+  bench.core.send_part(*work, body, 4);
+  bench.send({.type = FrameType::nack, .step = 3}, encode(Nack{Nack::Reason::not_assigned}));
+  CHECK_FALSE(bench.core.wanted(*work));
+  bench.assign(3, {{0, 0, 2}});
+  bench.sent();
+  bench.core.finish(*work, body, 0.1, bench.now);
+  CHECK(bench.sent() == std::vector{FrameType::grad, FrameType::grad});  // to the end: the rest, and the digest
+  CHECK(bench.core.next());
+}
+
+TEST_CASE("a machine that slept in a lane does not look slow for long") {
+  WorkerBench bench;
+  bench.welcome();
+  bench.parameters(3);
+  bench.assign(3, {{0, 0, 1}, {1, 1, 1}});
+  for (const double seconds : {1.0, 600.0}) bench.core.finish(*bench.core.next(), std::make_shared<ByteVector>(8), seconds, bench.now);
+  bench.core.take_frames();
+  bench.now += 1000;
+  bench.core.tick(bench.now);
+  CHECK(decode<Heartbeat>(bench.core.take_frames().at(0).payload)->lane_seconds == 1.75f);
+}
+
+TEST_CASE("a HELLO that cannot be sent is an error at the start, not at the first connection") {
+  WorkerOptions options = WorkerBench::worker_options();
+  options.hello.name.assign(65, 'n');
+  CHECK_THROWS_WITH(WorkerCore(options), HasText("HELLO"));
+}
+
 TEST_CASE("a result is sent in parts while it is computed, from its end, and to the end once it was begun") {
   WorkerBench bench;
   bench.welcome();
@@ -204,6 +239,19 @@ TEST_CASE("only what cannot change keeps a worker away") {
     CHECK(bench.core.drained().has_value() == (why == Refusal::stopping));
     CHECK(bench.core.refused().has_value() == final);
     CHECK(bench.core.take_close());
+  }
+}
+
+TEST_CASE("a server of another major version is none to come back to") {
+  for (const bool known : {false, true}) {  // whom it spoke with before: a byte was damaged
+    WorkerBench bench;
+    if (known) bench.welcome();
+    ByteVector frame = bytes_of({outgoing({.type = FrameType::error}, encode(ErrorMessage{Refusal::bad_version, "the server speaks another"}))});
+    frame[4] = std::byte{kMajor + 1};
+    bench.core.received(frame, bench.now);
+    CHECK(bench.core.take_close());
+    REQUIRE(bench.core.refused().has_value() == !known);
+    if (!known) CHECK(bench.core.refused()->code == Refusal::bad_version);
   }
 }
 

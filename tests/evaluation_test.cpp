@@ -42,6 +42,9 @@ TEST_CASE("mcnemar: exact for few discordant pictures, chi-square with continuit
   CHECK(p_value(10, 25) == Approx(0.0179604775));              // chi-square 5.6 with 1 degree of freedom
   CHECK(p_value(121, 59) == Approx(5.4501e-6).epsilon(1e-3));  // chi-square 20.672
   CHECK_THROWS_AS(mcnemar(discordant(1, 1).first, discordant(2, 2).first), ConfigError);
+  auto others = discordant(3, 3);
+  others.second.predictions[0].label += 1;
+  CHECK_THROWS_WITH(mcnemar(others.first, others.second), HasText("other labels"));
 }
 
 TEST_CASE("wilson_interval: published values, and never outside 0..1", "[evaluate]") {

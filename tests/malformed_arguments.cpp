@@ -45,7 +45,7 @@ std::vector<Case> recipes() {
       {{"--overfit-batches", "0"}, "--overfit-batches"},
       {{"--init-from"}, "--init-from"},
       {{"--resume", "run", "--init-from", "run"}, "--resume and --init-from: wanted one of the two"},
-      {{"--resume", "run", "--epochs", "1..2"}, "--resume: goes on with one run"},
+      {{"--resume", "run", "--epochs", "1..2"}, "--resume: a series of trainings goes on"},
       {{"--resume", "run"}, "--resume run and --out none are different run folders"},
       {{"--print-config", "--print-schema"}, "--print-config and --print-schema: wanted one of the two"},
   };

@@ -171,10 +171,10 @@ TEST_CASE("build_network names the layer that does not fit", "[nn]") {
       {R"([{"type": "residual", "body": [], "activation": "square"}])", "has no activation 'square'"},
       {R"([{"type": "batch_norm", "name": "n"}, {"type": "batch_norm", "name": "n"}])",
        "two layers have a tensor 'n.weight'"},
-      {R"([{"type": "relu", "p": 1}])", "[0].p: unknown key 'p'"},
+      {R"([{"type": "relu", "p": 1}])", "model.layers.0.p: unknown key 'p'"},
       {R"([{"type": "rellu"}])", "did you mean 'relu'"},
-      {R"([{"type": "conv2d", "out": -1}])", "[0].out: got -1"},
-      {R"([3])", "[0]: got 3"}};
+      {R"([{"type": "conv2d", "out": -1}])", "model.layers.0.out: got -1"},
+      {R"([3])", "model.layers.0: got 3"}};
   for (const auto& [layers, says] : rows) {
     INFO(layers);
     CHECK_THROWS_WITH(from_json(context, layers), HasText(says));

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "nn/weights.h"
 #include "tools/data_cifar.h"
+#include "tools/format.h"
 #include "tools/json_text.h"
 
 namespace tern {
@@ -164,9 +164,7 @@ std::vector<fs::path> CheckpointFolder::numbered() const {
 }
 
 void CheckpointFolder::save(TrainingStep& training, const CheckpointInfo& info, bool best) {
-  char name[40];
-  std::snprintf(name, sizeof name, "step-%010lld.safetensors", static_cast<long long>(info.position.steps));
-  const fs::path file = folder_ / name;
+  const fs::path file = folder_ / format("step-%010lld.safetensors", static_cast<long long>(info.position.steps));
   save_checkpoint(file, training, info);
   link_to(file, folder_ / "last.safetensors");
   if (best) link_to(file, folder_ / "best.safetensors");

@@ -219,7 +219,7 @@ void TrainerParser::add_train_options() {
   app.add_option("--init-from", train.init_from, "Start from these weights")->type_name("FILE");
   app.add_option("--epochs", recipe.epochs, "Epochs; A..B or a list: a training for each")->type_name("N|A..B|LIST");
   app.add_option("--seeds", seeds, "A training for each seed")->type_name("A..B");
-  app.add_flag("--dry-run", train.dry_run, "Build everything, print the plan, train nothing");
+  app.add_flag("--dry-run", train.dry_run, "One step and one small evaluation, to see that everything fits; writes nothing");
   app.add_option("--overfit-batches", train.overfit_batches, "Train on the first N steps' pictures only")
       ->type_name("N")
       ->check(CLI::Range(1, 1000000));
@@ -257,7 +257,7 @@ TrainArgs TrainerParser::train_result() {
   const bool experiment = !train.epochs.empty() || !train.seeds.empty();
   if (!train.epochs.empty() && !train.seeds.empty()) throw ConfigError("--epochs with a list and --seeds: wanted one");
   if (experiment && train.profile) throw ConfigError("--profile: takes one training, not a series of them");
-  if (experiment && train.resume) throw ConfigError("--resume: goes on with one run, not with a series of them");
+  if (experiment && train.resume && (*train.resume != "auto" || train.out.empty())) throw ConfigError("--resume: a series of trainings goes on with --out DIR --resume auto");
   train.dist = choice<DistEngine, 3>(dist, "--dist", {"local", "mpi", "nccl"});
   if (experiment && train.dist != DistEngine::local) throw ConfigError("--dist " + dist + ": takes one training, not a series of them");
   if (train.dashboard) dist::parse_address(*train.dashboard, "--dashboard");

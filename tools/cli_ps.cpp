@@ -71,15 +71,16 @@ bool is_shards(const std::string& option) {
   return std::ranges::find(kShardOptions, option, [](const char* name) { return std::string(name); }) != std::end(kShardOptions);
 }
 
+/// At most 64 bytes, which a process's number may take part of.
 std::string host_and_process() {
-  char host[64] = "worker";
+  char host[50] = "worker";
   gethostname(host, sizeof host - 1);
-  return std::string(host) + "-" + std::to_string(getpid());
+  return (dist::is_line(host) ? host : "worker") + ("-" + std::to_string(getpid()));
 }
 
 /// The name that people see; default: HOST-PROCESS.
 std::string name_or_default(const std::string& name) {
-  if (name.size() > 64) throw ConfigError("--name: wanted at most 64 bytes");
+  if (name.size() > 64 || !dist::is_line(name)) throw ConfigError("--name: wanted at most 64 bytes of UTF-8 without control characters");
   return name.empty() ? host_and_process() : name;
 }
 
@@ -90,6 +91,7 @@ std::chrono::milliseconds reconnect_time(const std::string& text) {
 dist::Address parse_server_address(const std::string& text, const std::string& option) {
   dist::Address address = dist::parse_address(text, option);
   if (address.host.empty()) throw ConfigError(option + ": got \"" + text + "\", wanted HOST:PORT");
+  if (text.size() > dist::kLongestAddress || !dist::is_line(text)) throw ConfigError(option + ": wanted at most 300 bytes of UTF-8 without control characters");
   return address;
 }
 

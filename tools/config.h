@@ -143,6 +143,7 @@ struct RunConfig {
   uint64_t seed = 42;
   std::string device = "auto";  ///< see parse_device()
   Precision precision = Precision::fp32;
+  bool time_engines = true;
   int threads = 0;  ///< 0: all
 };
 

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "tools/config_table.h"
+#include "tools/model.h"
 
 namespace tern {
 namespace {
@@ -87,6 +88,12 @@ void check_model(const Config& c, const Place& root) {
   const std::array<int, 3> pictures{height, width, 3};
   if (c.model.input && *c.model.input != pictures) {
     root.at("model.input").fail("wanted " + nlohmann::json(pictures).dump() + ", the pictures of " + std::string(name_of(c.data.name)));
+  }
+  if (c.model.name != ModelName::layers) return;
+  try {
+    parse_layers(c.model.layers);
+  } catch (const LayerError& error) {
+    root.at(error.path).fail(error.problem);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/dashboard_http.h"
+#include "tools/format.h"
 
 namespace tern {
 namespace {
@@ -82,9 +83,7 @@ std::string prometheus_text(const PsStatus& status) {
     out += "# HELP tern_ps_" + name + " " + help + "\n# TYPE tern_ps_" + name + " " + type + "\n";
   };
   const auto sample = [&](const std::string& name, const std::string& labels, double value) {
-    char number[40];
-    std::snprintf(number, sizeof number, "%.17g", value);
-    out += "tern_ps_" + name + (labels.empty() ? "" : "{" + labels + "}") + " " + number + "\n";
+    out += "tern_ps_" + name + (labels.empty() ? "" : "{" + labels + "}") + format(" %.17g\n", value);
   };
   const auto single = [&](const char* name, const char* type, const char* help, auto value) {
     family(name, type, help);

@@ -19,6 +19,24 @@ RunData open_folder(const DataConfig& config, uint64_t seed, Progress* progress)
   return data;
 }
 
+std::vector<Augment> augment_steps(const DataConfig& config) {
+  const auto& mean = config.normalize.mean;
+  std::vector<Augment> steps;
+  for (const AugmentConfig& step : config.augment) {
+    switch (step.name) {
+      case AugmentName::crop:
+        steps.push_back(Crop{step.pad, step.mode});
+        break;
+      case AugmentName::flip: steps.push_back(Flip{static_cast<float>(step.p), step.alternating}); break;
+      case AugmentName::cutout:
+        steps.push_back(Cutout{step.size, raw_mean({static_cast<float>(mean[0]), static_cast<float>(mean[1]),
+                                                    static_cast<float>(mean[2])})});
+        break;
+    }
+  }
+  return steps;
+}
+
 }  // namespace
 
 RunData open_run_data(const DataConfig& config, uint64_t seed, Progress* progress) {
@@ -40,22 +58,9 @@ DatasetPtr open_split(const DataConfig& config, uint64_t seed, Split split, cons
   return decode_pictures(std::move(split == Split::kTest ? parts.test : parts.train), config, budget, passed_over, progress);
 }
 
-std::vector<Augment> augment_steps(const DataConfig& config) {
-  const auto& mean = config.normalize.mean;
-  std::vector<Augment> steps;
-  for (const AugmentConfig& step : config.augment) {
-    switch (step.name) {
-      case AugmentName::crop:
-        steps.push_back(Crop{step.pad, step.mode});
-        break;
-      case AugmentName::flip: steps.push_back(Flip{static_cast<float>(step.p), step.alternating}); break;
-      case AugmentName::cutout:
-        steps.push_back(Cutout{step.size, raw_mean({static_cast<float>(mean[0]), static_cast<float>(mean[1]),
-                                                    static_cast<float>(mean[2])})});
-        break;
-    }
-  }
-  return steps;
+LoaderOptions loader_options(const Config& c) {
+  return {{.micro_batch = c.train.micro_batch, .lanes = c.train.lanes, .seed = c.run.seed, .drop_last = c.data.drop_last, .augment = augment_steps(c.data)},
+          c.data.loader_threads, c.data.prefetch};
 }
 
 }  // namespace tern::data

@@ -5,6 +5,7 @@
 #include "tools/augment.h"
 #include "tools/config.h"
 #include "tools/data_cifar.h"
+#include "tools/data_loader.h"
 #include "tools/data_set.h"
 #include "tools/progress.h"
 
@@ -28,7 +29,7 @@ RunData open_run_data(const DataConfig& config, uint64_t seed, Progress* progres
 /// trained on, or empty; a folder of others is refused.
 DatasetPtr open_split(const DataConfig& config, uint64_t seed, Split split, const std::vector<std::string>& classes, Progress* progress);
 
-/// The config's augmentation for the loader. Cutout fills with what normalises to 0, as its paper does.
-std::vector<Augment> augment_steps(const DataConfig& config);
+/// What the training's loader takes from a config. Cutout fills with what normalises to 0, as its paper does.
+LoaderOptions loader_options(const Config& config);
 
 }  // namespace tern::data

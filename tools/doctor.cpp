@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
@@ -23,6 +22,7 @@
 #include "tools/data_cifar.h"
 #include "tools/data_folder.h"
 #include "tools/environment.h"
+#include "tools/format.h"
 #include "tools/json_text.h"
 #include "tools/summary.h"
 
@@ -55,11 +55,7 @@ double memory_line(std::string_view key) {
   return 0;
 }
 
-std::string number(double value) {
-  char text[40];
-  std::snprintf(text, sizeof text, "%.3g", value);
-  return text;
-}
+std::string number(double value) { return format("%.3g", value); }
 
 /// The version that a function of a library tells, 0 where the library is not there.
 template <class Function>
@@ -250,9 +246,7 @@ Finding::Level worst(std::span<const Finding> findings) {
 std::string findings_text(std::span<const Finding> findings) {
   std::string text;
   for (const Finding& f : findings) {
-    char head[64];
-    std::snprintf(head, sizeof head, "%-5s %-10s ", level_name(f.level), f.what.c_str());
-    text += head + f.found + "\n";
+    text += format("%-5s %-10s ", level_name(f.level), f.what.c_str()) + f.found + "\n";
     if (!f.advice.empty()) text += std::string(17, ' ') + f.advice + "\n";
   }
   return text;

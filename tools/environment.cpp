@@ -14,6 +14,7 @@
 #include "core/cuda_devices.h"
 #include "core/thread_pool.h"
 #include "core/version.h"
+#include "kernels/conv2d/conv_plans.h"
 #include "tools/json_text.h"
 
 namespace tern {
@@ -41,8 +42,10 @@ std::string simd_path() { return cpu_path(); }
 
 std::string device_class(Device device) {
   if (device.kind == Device::Kind::cpu) return "cpu " + simd_path();
-  return cuda_device(device.index).name;
+  return cuda_device(device.index).name + ", cuDNN " + conv_library();
 }
+
+std::string build_text() { return std::string(version()) + " (" + std::string(git_revision()) + ", compiler " + __VERSION__ + ")"; }
 
 std::string environment_json(const Context& context, std::span<const char* const> argv) {
   utsname system{};

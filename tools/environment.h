@@ -10,8 +10,11 @@ namespace tern {
 /// env.json: what a result depended on besides its config: git revision, compiler, CPU, threads, versions, argv.
 std::string environment_json(const Context& context, std::span<const char* const> argv);
 
-/// What may change a result's bits (D5): the CPU's kernel path, as "cpu avx512", or the GPU's model.
+/// What may change a result's bits (D5): the CPU's kernel path, as "cpu avx512", or the GPU's model and cuDNN's version.
 std::string device_class(Device device);
+
+/// The program, whose results also depend on it: "0.1.0 (4482b67, compiler 12.2.0)".
+std::string build_text();
 
 /// Largest resident set of this process so far, or since reset_peak_rss(), in bytes.
 int64_t peak_rss();

@@ -99,7 +99,6 @@ Evaluation evaluate(Context& context, nn::Module& network, const data::DatasetPt
   Evaluation evaluation{.classes = data->classes(), .predictions = {}};
   const data::PictureShape shape = data->shape();
   while (const data::Batch* batch = loader.next()) {
-    if (options.stop && options.stop()) throw EvaluationStopped("evaluation interrupted");
     const Tensor images = Tensor::from<uint8_t>(context, {batch->size(), shape.height, shape.width, shape.channels}, batch->images);
     const Tensor logits = step({images})[0];
     if (logits.shape() != Shape{batch->size(), classes})
@@ -149,10 +148,15 @@ std::vector<int64_t> worst_mistakes(const Evaluation& evaluation, int64_t count)
   return mistakes;
 }
 
+bool same_pictures(const Evaluation& a, const Evaluation& b) {
+  return a.classes == b.classes && std::ranges::equal(a.predictions, b.predictions, {}, &Prediction::label, &Prediction::label);
+}
+
 McNemar mcnemar(const Evaluation& first, const Evaluation& second) {
   if (first.predictions.size() != second.predictions.size())
     throw ConfigError("McNemar's test wants the same pictures, got " + std::to_string(first.predictions.size()) + " and " +
                       std::to_string(second.predictions.size()));
+  if (!same_pictures(first, second)) throw ConfigError("McNemar's test wants the same pictures, got some of other classes or with other labels");
   McNemar result;
   for (size_t i = 0; i < first.predictions.size(); ++i) {
     const bool a = first.predictions[i].predicted == first.predictions[i].label;

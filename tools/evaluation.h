@@ -21,11 +21,6 @@ struct EvaluationOptions {
   bool plan = true;
   std::shared_ptr<Arena> arena = {};  ///< shared with a training's plans; null: one of its own
   std::function<void(int64_t done, int64_t total)> progress = {};
-  std::function<bool()> stop = {};  ///< asked between batches; true throws EvaluationStopped
-};
-
-struct EvaluationStopped : Error {
-  using Error::Error;
 };
 
 /// What a network makes of one picture.
@@ -75,7 +70,9 @@ struct McNemar {
   int64_t only_second = 0;  ///< right by the second alone
   double p_value = 1;
 };
-/// Throws ConfigError when the evaluations are of different numbers of pictures.
+/// Whether two evaluations are of the same pictures, as far as labels tell.
+bool same_pictures(const Evaluation& a, const Evaluation& b);
+/// Throws ConfigError where they are not.
 McNemar mcnemar(const Evaluation& first, const Evaluation& second);
 
 /// 95 % confidence interval of a share `p` of n. Ref: Wilson (1927).

@@ -9,7 +9,9 @@
 #include "tools/csv.h"
 #include "tools/environment.h"
 #include "tools/exit_codes.h"
+#include "tools/format.h"
 #include "tools/report_compare.h"
+#include "tools/run_folder.h"
 
 namespace tern {
 namespace {
@@ -23,12 +25,7 @@ struct Row {
   std::string error;
 };
 
-std::string cell(const std::optional<double>& value) {
-  if (!value) return "";
-  char text[40];
-  std::snprintf(text, sizeof text, "%.9g", *value);
-  return text;
-}
+std::string cell(const std::optional<double>& value) { return value ? format("%.9g", *value) : ""; }
 
 std::string table_of(const std::vector<Row>& rows) {
   std::string text = "epochs,seed,seconds,seconds_per_epoch,accuracy,best_accuracy,peak_memory,error\n";
@@ -53,11 +50,10 @@ std::vector<Row> plan_rows(const TrainArgs& args, const Config& config) {
     row.config.run.seed = seed;
     rows.push_back(std::move(row));
   };
-  char label[40];
   for (int epochs : args.epochs) {
-    std::snprintf(label, sizeof label, "epochs-%03d", epochs);
+    const std::string label = format("epochs-%03d", epochs);
     if (args.seeds.empty()) add(label, epochs, config.run.seed);
-    for (uint64_t seed : args.seeds) add(std::string(label) + "-seed-" + std::to_string(seed), epochs, seed);
+    for (uint64_t seed : args.seeds) add(label + "-seed-" + std::to_string(seed), epochs, seed);
   }
   if (args.epochs.empty())
     for (uint64_t seed : args.seeds) add("seed-" + std::to_string(seed), config.train.epochs, seed);
@@ -84,10 +80,7 @@ void check_expectation(const TrainArgs& args, const std::vector<double>& accurac
   if (!args.expect_acc || accuracies.empty()) return;
   const double got = args.seeds.empty() ? *std::ranges::max_element(accuracies) : sample_statistics(accuracies).mean;
   if (got >= *args.expect_acc) return;
-  char text[120];
-  std::snprintf(text, sizeof text, "%s test accuracy %.4f is below --expect-acc %.4f", args.seeds.empty() ? "best" : "mean", got,
-                *args.expect_acc);
-  throw ExpectationError(text);
+  throw ExpectationError(format("%s test accuracy %.4f is below --expect-acc %.4f", args.seeds.empty() ? "best" : "mean", got, *args.expect_acc));
 }
 
 void print_statistics(const std::vector<double>& accuracies) {
@@ -118,8 +111,10 @@ SampleStatistics sample_statistics(std::span<const double> values) {
 int run_experiments(const TrainArgs& args, const Config& config, const std::filesystem::path& folder,
                     std::span<const char* const> argv, Progress& progress) {
   std::vector<Row> rows = plan_rows(args, config);
-  if (!args.resume && std::filesystem::exists(folder / "experiments.csv"))
-    throw ConfigError(folder.string() + ": holds experiments already; continue them with --resume, or choose another --out");
+  const bool begun = std::filesystem::exists(folder / "experiments.csv") ||
+                     std::ranges::any_of(rows, [&](const Row& row) { return RunFolder::holds_run(folder / row.label); });
+  if (begun && !args.resume)
+    throw ConfigError(folder.string() + ": holds experiments already; continue them with --resume auto, or choose another --out");
   std::filesystem::create_directories(folder);
   int failed = 0, done = 0;
   for (Row& row : rows) {

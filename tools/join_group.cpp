@@ -126,4 +126,11 @@ void check_devices_alike(Team& team, Device device) {
                         ": their bits differ; one training takes one kind of device");
 }
 
+void warn_of_other_builds(Team& team, Progress& progress) {
+  const std::vector<std::string> all = team.gather(build_text());
+  for (size_t rank = 1; rank < all.size(); ++rank)
+    if (all[rank] != all[0])
+      progress.message("warning: " + rank_text(static_cast<int>(rank)) + " is tern " + all[rank] + ", rank 0 " + all[0] + ": their bits may differ");
+}
+
 }  // namespace tern

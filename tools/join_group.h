@@ -6,6 +6,7 @@
 #include "tools/cli.h"
 #include "tools/config.h"
 #include "tools/data_set.h"
+#include "tools/progress.h"
 #include "tools/team.h"
 
 namespace tern {
@@ -29,5 +30,7 @@ void check_configs_alike(Team& team, const Config& config);
 void check_networks_alike(Team& team, const ParameterStore& store);
 void check_pictures_alike(Team& team, const data::Dataset& pictures);
 void check_devices_alike(Team& team, Device device);
+/// Says so where ranks run other builds of tern than rank 0.
+void warn_of_other_builds(Team& team, Progress& progress);
 
 }  // namespace tern

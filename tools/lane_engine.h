@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -39,8 +40,11 @@ class LaneEngine {
   /// Computes the lanes of `batch` with the parameters of `pass` as they are, the loss multiplied by `loss_scale` (f32
   /// [1], or undefined: 1). Leaves the sum of the lanes' gradients, added in the canonical tree (core/lanes.h), in
   /// `gradient`, f32 [P]. An engine that does not keep steps in order gives the results of another step of the epoch.
-  /// Nothing when the process was told to stop and the step would take too long.
+  /// Nothing when the training is to stop and the step would take too long.
   virtual std::optional<LaneResults> run(LanePass& pass, const data::Batch& batch, const Tensor& loss_scale, const Tensor& gradient) = 0;
+
+  /// Told before run(): says whether the training is to stop, by a signal or for its time; once it does, it always does.
+  virtual void stop_when(std::function<bool()>) {}
 
   /// Whether run() wants the pictures of its batches, or only their names.
   virtual bool reads_pixels() const { return false; }

@@ -1,20 +1,14 @@
 // The curve of a learning-rate range test as a picture.
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
+#include "tools/format.h"
 #include "tools/lr_find.h"
 
 namespace tern {
 namespace {
 
 constexpr double kWidth = 760, kHeight = 440, kLeft = 66, kRight = 24, kTop = 62, kBottom = 54;
-
-std::string format(const char* pattern, auto... values) {
-  char text[400];
-  std::snprintf(text, sizeof text, pattern, values...);
-  return text;
-}
 
 std::string escaped(const std::string& text) {
   std::string safe;

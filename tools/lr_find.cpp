@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "core/error.h"
 #include "tools/data_loader.h"
 #include "tools/data_run.h"
+#include "tools/format.h"
 #include "tools/interrupt.h"
 #include "tools/session.h"
 #include "tools/training_step.h"
@@ -16,12 +16,6 @@ namespace {
 
 constexpr double kSmoothing = 0.98;
 constexpr double kExplodes = 4;
-
-std::string format(const char* pattern, auto... values) {
-  char text[400];
-  std::snprintf(text, sizeof text, pattern, values...);
-  return text;
-}
 
 /// The largest rate of a group's schedule.
 double peak_rate(const OptimConfig& group, const ScheduleConfig& schedule) {
@@ -44,16 +38,9 @@ Config growing(const Config& given, const LrFindArgs& args) {
     const double ratio = first > 0 ? peak_rate(given.optim[i], given.optim[i].schedule.value_or(given.schedule)) / first : 1;
     group.lr = args.min_lr * ratio;
     group.schedule.reset();
-    group.frozen_after.reset();
+    if (group.frozen_after != 0.0) group.frozen_after.reset();  // what never moves stays
   }
   return config;
-}
-
-data::LoaderOptions loader_options(const Config& c) {
-  data::LoaderOptions options{{.micro_batch = c.train.micro_batch, .lanes = c.train.lanes, .seed = c.run.seed, .drop_last = c.data.drop_last},
-                              c.data.loader_threads, c.data.prefetch};
-  options.augment = data::augment_steps(c.data);
-  return options;
 }
 
 /// The steps whose average can be trusted: [first, last).
@@ -114,9 +101,10 @@ LrCurve find_lr(const Config& given, const LrFindArgs& args, Progress& progress)
   Context context(context_options(config, choose_device(config.run)));
   make_synthetic_data(config.data, progress);
   const data::RunData data = data::open_run_data(config.data, config.run.seed);
-  data::Loader loader(data.train, loader_options(config));
+  data::Loader loader(data.train, data::loader_options(config));
   const int64_t classes = config.model.classes.value_or(static_cast<int>(data.train->classes().size()));
   TrainingStep training(context, config, data.train->shape(), classes, 1);
+  training.lanes().initialize_from(*data.train);
   LrCurve curve;
   int64_t epoch = 0;
   loader.start(epoch);

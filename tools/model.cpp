@@ -26,7 +26,7 @@ class LayerReader {
         names.push_back(name);
         all += (all.empty() ? "" : ", ") + name;
       }
-      if (!object.contains("type")) throw ConfigError(at_ + ".type: is missing, wanted one of " + all);
+      if (!object.contains("type")) throw LayerError(at_ + ".type", "is missing, wanted one of " + all);
       unknown("layer type", layer_.type, at_ + ".type", names);
     }
     allowed_ = known->second;
@@ -58,7 +58,7 @@ class LayerReader {
   static std::vector<nn::LayerSpec> list(const json& array, const std::string& at) {
     if (!array.is_array()) fail(at, array, "an array of layers");
     std::vector<nn::LayerSpec> layers;
-    for (size_t i = 0; i < array.size(); ++i) layers.push_back(LayerReader(array[i], at + "[" + std::to_string(i) + "]").layer());
+    for (size_t i = 0; i < array.size(); ++i) layers.push_back(LayerReader(array[i], at + "." + std::to_string(i)).layer());
     return layers;
   }
 
@@ -88,12 +88,12 @@ class LayerReader {
   }
 
   [[noreturn]] static void fail(const std::string& key, const json& got, const std::string& wanted) {
-    throw ConfigError(key + ": got " + got.dump() + ", wanted " + wanted);
+    throw LayerError(key, "got " + got.dump() + ", wanted " + wanted);
   }
   [[noreturn]] static void unknown(const std::string& what, const std::string& got, const std::string& key,
                                    const std::vector<std::string>& names) {
     const std::string near = nearest_name(got, names);
-    throw ConfigError(key + ": unknown " + what + " '" + got + "'" + (near.empty() ? "" : "; did you mean '" + near + "'?"));
+    throw LayerError(key, "unknown " + what + " '" + got + "'" + (near.empty() ? "" : "; did you mean '" + near + "'?"));
   }
   static std::string text(const json& v, const std::string& key) {
     if (!v.is_string()) fail(key, v, "a string");
@@ -135,11 +135,12 @@ nn::InitScheme scheme_of(InitScheme init) {
 
 }  // namespace
 
-std::vector<nn::LayerSpec> parse_layers(const std::string& text, const std::string& at) {
+std::vector<nn::LayerSpec> parse_layers(const std::string& text) {
+  constexpr const char* kKey = "model.layers";
   try {
-    return LayerReader::list(json::parse(text), at);
+    return LayerReader::list(json::parse(text), kKey);
   } catch (const json::parse_error& error) {
-    throw ConfigError(at + ": " + error.what());
+    throw LayerError(kKey, error.what());
   }
 }
 

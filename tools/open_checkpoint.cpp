@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/parameter_store.h"
 #include "nn/weights.h"
 #include "tools/checkpoint.h"
 #include "tools/data_cifar.h"
@@ -44,6 +45,16 @@ Config config_of_model(const std::string& model) {
   return parse_config(json_text(ordered_json{{"model", {{"name", model}}}}), "--model " + model);
 }
 
+/// With train.ema it is the average that a run evaluates: whoever asks for the trained network means that one.
+void load_average(Context& context, nn::Network& network, const SafetensorsFile& file) {
+  const TensorEntry* average = file.find("ema");
+  if (!average) return;
+  const ParameterStore store(context, network.parameters());
+  if (average->spec != store.master.spec())
+    throw DataError(file.name() + ": tensor 'ema' is " + average->spec.str() + ", this network wants " + store.master.spec().str());
+  store.master.write_bytes(file.bytes(*average).data());
+}
+
 }  // namespace
 
 OpenedCheckpoint open_checkpoint(const std::string& argument, const std::string& model) {
@@ -73,6 +84,7 @@ TrainedOn trained_on(const OpenedCheckpoint& checkpoint) {
 std::unique_ptr<nn::Network> network_of(Context& context, const OpenedCheckpoint& checkpoint, const data::PictureShape& shape, int64_t classes) {
   auto network = build_model(context, checkpoint.config.model, {shape.height, shape.width, shape.channels}, classes, 0);
   nn::load_weights(*network, checkpoint.file, kTrainingTensors);
+  load_average(context, *network, checkpoint.file);
   return network;
 }
 

@@ -33,7 +33,7 @@ struct TrainedOn {
 /// Throws ConfigError for bare weights whose config does not say how many classes there are.
 TrainedOn trained_on(const OpenedCheckpoint& checkpoint);
 
-/// The checkpoint's network with its weights, for pictures of `shape` and `classes` classes.
+/// The checkpoint's network with its weights, or their average where the run has one (train.ema), for pictures of `shape` and `classes` classes.
 std::unique_ptr<nn::Network> network_of(Context& context, const OpenedCheckpoint& checkpoint, const data::PictureShape& shape, int64_t classes);
 
 }  // namespace tern

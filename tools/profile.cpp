@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -12,6 +11,7 @@
 #include "core/tensor.h"
 #include "core/thread_pool.h"
 #include "tools/environment.h"
+#include "tools/format.h"
 #include "tools/json_text.h"
 
 namespace tern {
@@ -46,12 +46,6 @@ ordered_json specs(std::span<const Tensor> tensors) {
   ordered_json list = ordered_json::array();
   for (const Tensor& tensor : tensors) list.push_back(tensor.spec().str());
   return list;
-}
-
-std::string text(const char* pattern, auto... values) {
-  char buffer[300];
-  std::snprintf(buffer, sizeof buffer, pattern, values...);
-  return buffer;
 }
 
 double seconds(Profile::Clock::duration time) { return std::chrono::duration<double>(time).count(); }
@@ -220,14 +214,14 @@ std::string Profile::table() const {
   if (steps_seen_ == 0)
     return "profile: no step was looked at: the first " + std::to_string(kWarmUp) + " of a training are left out as its warm-up\n";
   const double steps = static_cast<double>(steps_seen_), total = seconds(step_time_ + wait_time_);
-  std::string out = text("where the time went: %lld steps on %s, %.2f ms each%s\n", static_cast<long long>(steps_seen_), device_.c_str(),
+  std::string out = format("where the time went: %lld steps on %s, %.2f ms each%s\n", static_cast<long long>(steps_seen_), device_.c_str(),
                          1e3 * total / steps, device_.starts_with("cuda") ? " with a wait after every op" : "");
-  out += text("%-10s %-24s %7s %11s %7s %9s %8s\n", "phase", "op", "calls", "ms a step", "share", "GFLOP/s", "GB/s");
+  out += format("%-10s %-24s %7s %11s %7s %9s %8s\n", "phase", "op", "calls", "ms a step", "share", "GFLOP/s", "GB/s");
   for (const auto& [phase, op, cost] : rows()) {
     const double time = seconds(cost.time);
-    out += text("%-10s %-24s %7.4g %11.3f %6.1f%% %9s %8s\n", phase.c_str(), op.c_str(), static_cast<double>(cost.calls) / steps, 1e3 * time / steps,
-                100 * time / total, cost.flops > 0 ? text("%.1f", 1e-9 * cost.flops / time).c_str() : "",
-                cost.flops == 0 && cost.bytes > 0 ? text("%.1f", 1e-9 * cost.bytes / time).c_str() : "");
+    out += format("%-10s %-24s %7.4g %11.3f %6.1f%% %9s %8s\n", phase.c_str(), op.c_str(), static_cast<double>(cost.calls) / steps, 1e3 * time / steps,
+                100 * time / total, cost.flops > 0 ? format("%.1f", 1e-9 * cost.flops / time).c_str() : "",
+                cost.flops == 0 && cost.bytes > 0 ? format("%.1f", 1e-9 * cost.bytes / time).c_str() : "");
   }
   return out;
 }
@@ -237,9 +231,9 @@ std::string Profile::csv() const {
   const double steps = static_cast<double>(std::max<int64_t>(steps_seen_, 1)), total = seconds(step_time_ + wait_time_);
   for (const auto& [phase, op, cost] : rows()) {
     const double time = seconds(cost.time);
-    out += phase + "," + op + "," + std::to_string(cost.calls) + text(",%.6g,%.6g,", 1e3 * time / steps, total > 0 ? time / total : 0);
-    if (cost.flops > 0) out += text("%.6g", 1e-9 * cost.flops / time);
-    out += cost.flops == 0 && cost.bytes > 0 ? text(",%.6g\n", 1e-9 * cost.bytes / time) : ",\n";
+    out += phase + "," + op + "," + std::to_string(cost.calls) + format(",%.6g,%.6g,", 1e3 * time / steps, total > 0 ? time / total : 0);
+    if (cost.flops > 0) out += format("%.6g", 1e-9 * cost.flops / time);
+    out += cost.flops == 0 && cost.bytes > 0 ? format(",%.6g\n", 1e-9 * cost.bytes / time) : ",\n";
   }
   return out;
 }

@@ -9,18 +9,13 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "tools/format.h"
 #include "tools/json_text.h"
 
 namespace tern {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-std::string format(const char* pattern, auto... values) {
-  char text[256];
-  std::snprintf(text, sizeof text, pattern, values...);
-  return text;
-}
 
 /// Lets through one call an interval, so that output costs nothing.
 class Throttle {

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "core/error.h"
-#include "tools/interrupt.h"
+#include "tools/environment.h"
 
 namespace tern {
 namespace {
@@ -54,7 +54,7 @@ void PsEngine::open(LanePass& pass, const data::RunData& data, const std::filesy
   if (options_.wire == dist::Wire::topk) layout_.top_k = entries_of(options_.top_k, layout_.parameters);
   const int64_t batch = int64_t{config_.train.micro_batch} * config_.train.lanes;
   const int64_t size = data.train->size();
-  steps_an_epoch_ = config_.data.drop_last ? size / batch : (size + batch - 1) / batch;
+  steps_an_epoch_ = data::steps_of(size, batch, config_.data.drop_last);
   pictures_an_epoch_ = config_.data.drop_last ? steps_an_epoch_ * batch : size;
   folder_ = folder;
   state_ = read_server_state(folder);
@@ -65,6 +65,7 @@ void PsEngine::open(LanePass& pass, const data::RunData& data, const std::filesy
   server.run_epoch = state_.run_epoch;
   server.device_class = state_.device_class;
   server.one_device_class = dist::is_exact(options_.mode);
+  server.build = build_text();
   server.shards = options_.shards > 0;
   server.terms = {.worker = 0, .heartbeat_ms = 1000, .lanes = static_cast<uint32_t>(config_.train.lanes),
                   .micro_batch = static_cast<uint32_t>(config_.train.micro_batch), .wire = options_.wire, .mode = options_.mode,
@@ -101,7 +102,7 @@ bool PsEngine::wait_for_workers(int workers, int shards) {
     const bool first = server_->ready_shards() < shards;
     progress_.task(first ? "shards that are ready" : "workers that are ready", first ? server_->ready_shards() : server_->ready_workers(), first ? shards : workers);
     tell_events();
-    if (InterruptGuard::signal() != 0) return false;
+    if (stop_()) return false;
     std::this_thread::sleep_for(50ms);
   }
   tell_events();
@@ -149,7 +150,7 @@ std::optional<dist::TaskResult> PsEngine::wait_for_result() {
       return result;
     }
     tell_events();
-    if (InterruptGuard::signal() == 0) continue;
+    if (!stop_()) continue;
     const auto now = std::chrono::steady_clock::now();
     if (!asked) asked = now;
     if (server_->ready_workers() == 0 || now - *asked > kPatience) return std::nullopt;
@@ -179,8 +180,8 @@ std::optional<LaneResults> PsEngine::run(LanePass& pass, const data::Batch& batc
 /// bsp and epoch have one step under way; asp one for each worker; ssp besides none that is further than `staleness` from the
 /// oldest. None goes beyond the next checkpoint, which wants the steps before it and no others.
 bool PsEngine::may_begin(int64_t epoch, int64_t first) const {
-  if (under_way_.empty() && InterruptGuard::signal() == 0) return true;
-  if (dist::is_exact(options_.mode) || InterruptGuard::signal() != 0) return under_way_.empty();
+  if (under_way_.empty() && !stop_()) return true;
+  if (dist::is_exact(options_.mode) || stop_()) return under_way_.empty();
   if (next_step_ >= (epoch + 1) * steps_an_epoch_) return false;
   if (const auto& every = config_.checkpoint.every_steps; every && next_step_ >= (first / *every + 1) * *every) return false;
   if (options_.mode == dist::Mode::ssp && next_step_ - *under_way_.begin() > options_.staleness) return false;
@@ -249,13 +250,12 @@ void PsEngine::updated(LanePass& pass) {
 /// Whoever goes on with the run must compute on the same class of device.
 void PsEngine::note_device_class() {
   if (!state_.device_class.empty()) return;
-  const auto workers = server_->workers();
-  if (workers.empty()) return;
   ServerState known = state_;
-  known.device_class = workers[0].device_class;
+  known.device_class = server_->device_class();
+  if (known.device_class.empty()) return;
   try {
     write_server_state(folder_, known);
-    state_ = known;
+    state_.device_class = known.device_class;
   } catch (const Error&) {
     // A full disk: at the next step again.
   }

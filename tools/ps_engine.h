@@ -51,6 +51,7 @@ class PsEngine final : public LaneEngine {
   void folder_opened() override;
   std::optional<LaneResults> run(LanePass& pass, const data::Batch& batch, const Tensor& loss_scale, const Tensor& gradient) override;
   void updated(LanePass& pass) override;
+  void stop_when(std::function<bool()> stop) override { stop_ = std::move(stop); }
   bool settled() const override { return under_way_.empty(); }
   /// In modes that do not keep steps in order, those that were taken may lie behind some that are under way.
   bool resumable() const override { return !held_back_ && (dist::is_exact(options_.mode) || under_way_.empty()); }
@@ -89,6 +90,7 @@ class PsEngine final : public LaneEngine {
   dist::Digest gradient_digest_ = {};
   std::atomic<uint64_t> version_ = 0;
   std::atomic<const dist::Server*> listening_ = nullptr;
+  std::function<bool()> stop_ = [] { return false; };
   bool started_ = false;
   int64_t next_step_ = -1;  // of the run: the first that was not begun
   std::set<int64_t> under_way_;

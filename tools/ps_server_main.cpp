@@ -23,7 +23,8 @@ int run(ServerArgs args, std::span<const char* const> argv) {
   SessionOptions options{.trainer = trainer_options(args.train), .fusion = args.train.fusion, .graph = args.train.graph,
                          .poison = args.train.poison, .argv = argv};
   choose_folder(args.train, options);
-  const Config config = load_config(args.train.config, args.train.overrides);
+  Config config = load_config(args.train.config, args.train.overrides);
+  config.run.precision = resolve_precision(config.run.precision, choose_device(config.run));  // workers may have another device
   const std::unique_ptr<Progress> progress = make_progress(args.train.progress);
   for (const std::string& note : config_notes(config)) progress->message("note: " + note);
   const InterruptGuard guard;

@@ -1,55 +1,25 @@
 #include "tools/ps_shard.h"
 
 #include <chrono>
-#include <mutex>
-#include <random>
 #include <thread>
 #include <utility>
 
 #include "dist/shard.h"
 #include "tools/exit_codes.h"
 #include "tools/interrupt.h"
+#include "tools/ps_client.h"
 
 namespace tern {
 namespace {
 
 using namespace std::chrono_literals;
 
-/// What the network threads note is told by the main thread, whose Progress is.
-class Notes {
- public:
-  void add(const std::string& text) {
-    const std::lock_guard lock(mutex_);
-    waiting_.push_back(text);
-  }
-  void tell(Progress& progress) {
-    std::vector<std::string> notes;
-    {
-      const std::lock_guard lock(mutex_);
-      notes = std::exchange(waiting_, {});
-    }
-    for (const std::string& text : notes) progress.message(text);
-  }
-
- private:
-  std::mutex mutex_;
-  std::vector<std::string> waiting_;
-};
-
 dist::ShardOptions shard_options(const ShardArgs& args) {
-  std::random_device random;
   return {.name = args.name,
-          .instance = (uint64_t{random()} << 32) | random(),
+          .instance = draw_instance(),
           .server = args.server,
           .listen = args.listen,
           .advertise = args.advertise};
-}
-
-[[noreturn]] void throw_refusal(const dist::ErrorMessage& refusal) {
-  const std::string text =
-      "the server refuses this shard (" + std::string(dist::name_of(refusal.code)) + "): " + refusal.text;
-  if (refusal.code == dist::Refusal::not_wanted || refusal.code == dist::Refusal::bad_version) throw ConfigError(text);
-  throw PeerLostError(text);
 }
 
 }  // namespace
@@ -74,13 +44,13 @@ int run_shard(const ShardArgs& args, Progress& progress) {
       return end(status,
                  *status.drained == dist::Drain::Reason::complete ? "the training is complete" : "the server stops", 0);
     if (status.left) return end(status, "left", 128 + InterruptGuard::signal());
-    if (status.refused) throw_refusal(*status.refused);
+    if (status.refused) throw_refusal(*status.refused, "shard");
     if (status.offline && *status.offline > args.reconnect)
       throw PeerLostError("no server at " + args.server.str() + " for " +
                           std::to_string(args.reconnect.count() / 1000) + " s");
-    if (InterruptGuard::signal() != 0 && !std::exchange(leaving, true)) {
+    if (InterruptGuard::signal() != 0) {
       if (status.offline) return end(status, "left", 128 + InterruptGuard::signal());
-      shard.leave();
+      if (!std::exchange(leaving, true)) shard.leave();
     }
     std::this_thread::sleep_for(50ms);
   }

@@ -1,9 +1,7 @@
 #include "tools/ps_worker.h"
 
 #include <chrono>
-#include <mutex>
 #include <optional>
-#include <random>
 #include <utility>
 
 #include "core/error.h"
@@ -15,6 +13,7 @@
 #include "tools/interrupt.h"
 #include "tools/lane_body.h"
 #include "tools/lane_runner.h"
+#include "tools/ps_client.h"
 #include "tools/ps_engine.h"
 #include "tools/session.h"
 
@@ -29,16 +28,8 @@ Config config_here(const dist::Welcome& terms, const WorkerArgs& args) {
   if (!args.data.empty()) config.data.dir = args.data;
   config.run.device = args.device;
   config.run.threads = args.threads;
+  config.run.time_engines = false;
   return config;
-}
-
-Context::Options context_options(const Config& config, Device device) {
-  Context::Options options;
-  options.device = device;
-  options.threads = config.run.threads;
-  options.seed = config.run.seed;
-  options.tf32 = config.run.precision == Precision::tf32;
-  return options;
 }
 
 /// Elements of a gradient that are sent as soon as they are final, where a layer does not have more: enough for a frame to
@@ -49,10 +40,9 @@ constexpr int64_t kBucket = int64_t{64} << 10;
 class Calculator {
  public:
   Calculator(const dist::Welcome& terms, const Config& config, Device device, const WorkerArgs& args)
-      : config_(config), context_(context_options(config, device)), data_(data::open_run_data(config.data, config.run.seed)),
-        pass_(context_, config, data_.train->shape(), config.model.classes.value_or(static_cast<int>(data_.train->classes().size()))),
-        reader_(data_.train, {.micro_batch = config.train.micro_batch, .lanes = config.train.lanes, .seed = config.run.seed,
-                              .drop_last = config.data.drop_last, .augment = data::augment_steps(config.data)}),
+      : config_(config), context_(context_options(config_, device)), data_(data::open_run_data(config.data, config.run.seed)),
+        pass_(context_, config_, data_.train->shape(), config.model.classes.value_or(static_cast<int>(data_.train->classes().size()))),
+        reader_(data_.train, data::loader_options(config)),
         runner_(context_, pass_, {.fold = args.fold, .plan = args.plan}),
         layout_{pass_.store().size(), static_cast<int64_t>(terms.statistics), config.train.micro_batch, config.train.lanes, terms.wire,
                 static_cast<int64_t>(terms.top_k)} {
@@ -158,7 +148,7 @@ class Calculator {
     return encode_body(layout_, {all, length}, reports);
   }
 
-  const Config config_;
+  Config config_;
   Context context_;
   data::RunData data_;
   LanePass pass_;
@@ -185,7 +175,7 @@ class WorkerProgram {
  public:
   WorkerProgram(const WorkerArgs& args, Progress& progress)
       : args_(args), progress_(progress), device_(choose_device({.device = args.device})),
-        worker_({.hello = hello()}, args.server, args.security, {}, [this](const std::string& text) { note(text); }) {}
+        worker_({.hello = hello()}, args.server, args.security, {}, [this](const std::string& text) { notes_.add(text); }) {}
 
   int run() {
     progress_.message("connecting to " + args_.server.str());
@@ -195,19 +185,17 @@ class WorkerProgram {
         if (calculator_) calculator_->read_ahead();
         next = worker_.wait(200ms);
       }
-      tell_notes();
+      notes_.tell(progress_);
       if (next.drained) return end(*next.drained == dist::Drain::Reason::complete ? "the training is complete" : "the server stops", 0);
       if (next.left) return end("left", 128 + InterruptGuard::signal());
-      if (next.refused) throw_refusal(*next.refused);
+      if (next.refused) throw_refusal(*next.refused, "worker");
       if (next.new_terms) set_up(worker_.terms());
       if (next.work) compute(*next.work);
       if (next.offline && *next.offline > args_.reconnect)
         throw PeerLostError("no server at " + args_.server.str() + " for " + std::to_string(args_.reconnect.count() / 1000) + " s");
-      if (InterruptGuard::signal() != 0 && !leaving_) {
-        leaving_ = true;
-        if (next.offline) return end("left", 128 + InterruptGuard::signal());
-        worker_.leave();
-      }
+      if (InterruptGuard::signal() == 0) continue;
+      if (next.offline) return end("left", 128 + InterruptGuard::signal());
+      if (!std::exchange(leaving_, true)) worker_.leave();
     }
   }
 
@@ -216,9 +204,9 @@ class WorkerProgram {
     dist::Hello hello;
     hello.name = args_.name;
     hello.device_class = device_class(device_);
+    hello.build = build_text();
     hello.threads = static_cast<uint32_t>(args_.threads == 0 ? available_cpus() : args_.threads);
-    std::random_device random;
-    hello.instance = (uint64_t{random()} << 32) | random();
+    hello.instance = draw_instance();
     return hello;
   }
 
@@ -266,36 +254,11 @@ class WorkerProgram {
                       std::to_string(lanes_) + " lanes computed, " + std::to_string(static_cast<int>(1000 * busy_ / static_cast<double>(lanes_))) + " ms each");
   }
 
-  [[noreturn]] void throw_refusal(const dist::ErrorMessage& refusal) {
-    const std::string text = "the server refuses this worker (" + std::string(dist::name_of(refusal.code)) + "): " + refusal.text;
-    switch (refusal.code) {
-      case dist::Refusal::data_mismatch: throw DataError(text);
-      case dist::Refusal::device_mismatch: throw DeviceError(text);
-      case dist::Refusal::bad_version:
-      case dist::Refusal::not_wanted:
-      case dist::Refusal::model_mismatch: throw ConfigError(text);
-      default: throw PeerLostError(text);
-    }
-  }
-
   int end(const std::string& why, int code) {
     worker_.stop();
-    tell_notes();
+    notes_.tell(progress_);
     progress_.message(why + "; " + std::to_string(lanes_) + " lanes computed");
     return code;
-  }
-
-  void note(const std::string& text) {
-    const std::lock_guard lock(notes_mutex_);
-    notes_.push_back(text);
-  }
-  void tell_notes() {
-    std::vector<std::string> notes;
-    {
-      const std::lock_guard lock(notes_mutex_);
-      notes = std::exchange(notes_, {});
-    }
-    for (const std::string& text : notes) progress_.message(text);
   }
 
   const WorkerArgs& args_;
@@ -306,8 +269,7 @@ class WorkerProgram {
   int64_t lanes_ = 0;
   double busy_ = 0;
   std::chrono::steady_clock::time_point told_{};
-  std::mutex notes_mutex_;
-  std::vector<std::string> notes_;
+  Notes notes_;
   dist::Worker worker_;  // last: its thread uses the others
 };
 

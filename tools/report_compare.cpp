@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "tools/csv.h"
 #include "tools/experiments.h"
+#include "tools/format.h"
 #include "tools/progress.h"
 #include "tools/report.h"
 #include "tools/report_networks.h"
@@ -81,11 +82,6 @@ std::optional<double> common_target(const std::vector<ordered_json>& runs) {
   return target;
 }
 
-/// Is what two evaluations say of the same pictures? Data sets of one name and order have the same labels.
-bool comparable(const Evaluation& a, const Evaluation& b) {
-  return a.classes == b.classes && std::ranges::equal(a.predictions, b.predictions, {}, &Prediction::label, &Prediction::label);
-}
-
 ordered_json pairs_json(const std::vector<std::optional<Evaluation>>& evaluations) {
   ordered_json pairs = ordered_json::array();
   for (size_t a = 0; a < evaluations.size(); ++a)
@@ -93,7 +89,7 @@ ordered_json pairs_json(const std::vector<std::optional<Evaluation>>& evaluation
       ordered_json pair = {{"first", a}, {"second", b}};
       if (!evaluations[a] || !evaluations[b]) {
         pair["why_not"] = "no predictions.csv";
-      } else if (!comparable(*evaluations[a], *evaluations[b])) {
+      } else if (!same_pictures(*evaluations[a], *evaluations[b])) {
         pair["why_not"] = "other test pictures";
       } else {
         const McNemar test = mcnemar(*evaluations[a], *evaluations[b]);
@@ -136,11 +132,8 @@ ordered_json comparison_json(const std::vector<std::string>& arguments, std::opt
   return {{"kind", "compare"}, {"target", or_null(target)}, {"runs", runs}, {"facts", network_fact_titles()}, {"pairs", pairs_json(evaluations)}, {"experiments", experiments}};
 }
 
-std::string cell(const char* format, const ordered_json& value, double scale = 1) {
-  if (!value.is_number()) return "-";
-  char text[40];
-  std::snprintf(text, sizeof text, format, value.get<double>() * scale);
-  return text;
+std::string cell(const char* pattern, const ordered_json& value, double scale = 1) {
+  return value.is_number() ? format(pattern, value.get<double>() * scale) : "-";
 }
 
 void print_runs(const ordered_json& page) {

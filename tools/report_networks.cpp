@@ -1,19 +1,14 @@
 #include "tools/report_networks.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <iterator>
+
+#include "tools/format.h"
 
 namespace tern {
 namespace {
 
 using nlohmann::ordered_json;
-
-std::string format(const char* pattern, auto... values) {
-  char text[100];
-  std::snprintf(text, sizeof text, pattern, values...);
-  return text;
-}
 
 int64_t product(const ordered_json& extents) {
   int64_t all = 1;

@@ -8,8 +8,8 @@
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -18,6 +18,7 @@
 #include "core/error.h"
 #include "tools/csv.h"
 #include "tools/environment.h"
+#include "tools/format.h"
 #include "tools/json_text.h"
 
 namespace tern {
@@ -30,11 +31,7 @@ constexpr const char* kMetricsHeader =
     "epoch,step,train_loss,train_acc,test_loss,test_acc,lr,seconds,images_per_s,data_wait,peak_rss,gpu_util,gpu_mem,val_loss,val_acc";
 constexpr const char* kTimingHeader = "epoch,data,forward,backward,optimizer,eval";
 
-std::string number(double value, int digits = 9) {
-  char text[40];
-  std::snprintf(text, sizeof text, "%.*g", digits, value);
-  return text;
-}
+std::string number(double value, int digits = 9) { return format("%.*g", digits, value); }
 std::string number(const std::optional<double>& value) { return value ? number(*value) : ""; }
 
 /// JSON has no NaN and no infinity: null.
@@ -176,6 +173,8 @@ std::string RunFolder::take_warning() {
 void RunFolder::log(const std::string& line) { log_->info("{}", line); }
 
 double RunFolder::seconds_so_far() const {
+  const auto summary = nlohmann::json::parse(std::ifstream(path_ / "summary.json"), nullptr, false);
+  const double told = summary.is_object() && summary.contains("seconds") && summary["seconds"].is_number() ? summary["seconds"].get<double>() : 0;
   std::ifstream in(path_ / "metrics.csv");
   double sum = 0;
   for (std::string line; std::getline(in, line);) {
@@ -185,7 +184,7 @@ double RunFolder::seconds_so_far() const {
     }
     sum += std::atof(cell.c_str());  // the header gives 0
   }
-  return sum;
+  return std::max(told, sum);
 }
 
 std::string evaluation_json(const Evaluation& e, const std::string& split) {

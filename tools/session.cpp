@@ -104,6 +104,7 @@ Context::Options context_options(Config& config, Device device) {
   options.threads = config.run.threads;
   options.seed = config.run.seed;
   options.tf32 = config.run.precision == Precision::tf32;
+  options.time_engines = config.run.time_engines;
   return options;
 }
 
@@ -114,8 +115,10 @@ TrainerResult run_session(const Config& given, const SessionOptions& options, Pr
   on.fusion = options.fusion;
   on.poison = options.poison;
   on.graph = options.graph;
+  if (team.group()) on.time_engines = false;
   Context context(on);
   check_devices_alike(team, context.device());
+  warn_of_other_builds(team, progress);
 
   team.in_turn([&] { make_synthetic_data(config.data, progress); });  // ranks of one machine share the folder
   const data::RunData data = open_data(config, options.overfit_batches, progress);

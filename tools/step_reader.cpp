@@ -24,7 +24,7 @@ StepReader::StepReader(DatasetPtr data, StepOptions options) : data_(std::move(d
   check_augment(o.augment, data_->shape());
 
   const int64_t batch = int64_t{o.micro_batch} * o.lanes;
-  steps_ = o.drop_last ? data_->size() / batch : (data_->size() + batch - 1) / batch;
+  steps_ = steps_of(data_->size(), batch, o.drop_last);
   if (steps_ == 0)
     throw ConfigError("[loader] " + std::to_string(data_->size()) + " pictures give no batch of " + std::to_string(batch));
   order_.resize(static_cast<size_t>(data_->size()));

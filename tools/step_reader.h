@@ -11,6 +11,9 @@ namespace tern::data {
 /// Throws ConfigError naming an option that is out of range.
 void require_in_range(bool ok, std::string_view key, int64_t got, std::string_view wanted);
 
+/// Steps of an epoch, `batch` pictures each; a smaller last one counts unless it is left out.
+constexpr int64_t steps_of(int64_t pictures, int64_t batch, bool drop_last) { return drop_last ? pictures / batch : (pictures + batch - 1) / batch; }
+
 /// What decides which pictures a step holds, and how they are changed.
 struct StepOptions {
   int micro_batch = 32;  ///< pictures a lane

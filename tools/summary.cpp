@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <cstdio>
 
 #include "core/error.h"
 #include "tools/data_cifar.h"
 #include "tools/data_file.h"
 #include "tools/data_run.h"
+#include "tools/format.h"
 #include "tools/json_text.h"
 #include "tools/progress.h"
 #include "tools/session.h"
@@ -26,8 +26,7 @@ void look_at_data(const Config& config, TrainingSummary& summary) {
     summary.pictures = data.train->shape();
     summary.classes = static_cast<int64_t>(data.train->classes().size());
     summary.training_pictures = data.train->size();
-    const int64_t step = summary.pictures_per_step;
-    summary.steps_per_epoch = config.data.drop_last ? data.train->size() / step : (data.train->size() + step - 1) / step;
+    summary.steps_per_epoch = data::steps_of(data.train->size(), summary.pictures_per_step, config.data.drop_last);
   } catch (const data::DataMissing&) {
     if (config.data.name == DataName::folder) throw;  // only the pictures tell how many classes there are
     summary.pictures = {32, 32, 3};
@@ -74,12 +73,6 @@ void measure_memory(TrainingStep& training, TrainingSummary::Memory& memory) {
   }
 }
 
-std::string line(const char* pattern, auto... values) {
-  char text[300];
-  std::snprintf(text, sizeof text, pattern, values...);
-  return text;
-}
-
 /// "[N, 32, 32, 3]"
 std::string extents(const Shape& shape) {
   std::string text = "[N";
@@ -88,12 +81,12 @@ std::string extents(const Shape& shape) {
 }
 
 std::string layer_table(const TrainingSummary& s) {
-  std::string text = line("%-24s %-16s %-18s %12s %12s\n", "layer", "type", "output", "parameters", "MFLOP");
+  std::string text = format("%-24s %-16s %-18s %12s %12s\n", "layer", "type", "output", "parameters", "MFLOP");
   for (const nn::LayerInfo& layer : s.layers) {
     const std::string name = std::string(static_cast<size_t>(2 * layer.depth), ' ') + layer.name;
-    text += line("%-24s %-16s %-18s %12s %12s\n", name.c_str(), (layer.type + (layer.fused ? " (fused)" : "")).c_str(),
+    text += format("%-24s %-16s %-18s %12s %12s\n", name.c_str(), (layer.type + (layer.fused ? " (fused)" : "")).c_str(),
                  extents(layer.output).c_str(), layer.parameters ? data::with_commas(layer.parameters).c_str() : "-",
-                 layer.flops ? line("%.3f", 1e-6 * static_cast<double>(layer.flops)).c_str() : "-");
+                 layer.flops ? format("%.3f", 1e-6 * static_cast<double>(layer.flops)).c_str() : "-");
   }
   return text;
 }
@@ -104,7 +97,7 @@ std::string bytes_text(double bytes) {
   constexpr const char* kUnits[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
   size_t unit = 0;
   for (; bytes >= 1024 && unit + 1 < std::size(kUnits); ++unit) bytes /= 1024;
-  return line(unit == 0 ? "%.0f %s" : "%.1f %s", bytes, kUnits[unit]);
+  return format(unit == 0 ? "%.0f %s" : "%.1f %s", bytes, kUnits[unit]);
 }
 
 std::optional<double> TrainingSummary::seconds_per_epoch() const {
@@ -144,12 +137,12 @@ std::string summary_text(const TrainingSummary& s) {
   std::string text = s.config + ": pictures of " + std::to_string(s.pictures.height) + "x" + std::to_string(s.pictures.width) + "x" +
                      std::to_string(s.pictures.channels) + ", " + std::to_string(s.classes) + " classes; N is the batch\n\n" + layer_table(s);
   text += "\nparameters   " + data::with_commas(s.parameters) + "\n";
-  text += line("operations   %.1f MFLOP a picture forward, %.1f forward and backward; %.2f GFLOP a step of %lld pictures\n", forward, training,
+  text += format("operations   %.1f MFLOP a picture forward, %.1f forward and backward; %.2f GFLOP a step of %lld pictures\n", forward, training,
                1e-3 * training * step, static_cast<long long>(s.pictures_per_step));
   text += "             (a multiply-add is two; convolutions and linear layers alone)\n";
   text += "memory       " + bytes_text(static_cast<double>(m.total())) + " on " + s.device + " in " + s.precision + ":\n";
   const auto part = [&](const char* what, int64_t bytes, const std::string& note) {
-    text += line("             %-12s %12s", what, bytes_text(static_cast<double>(bytes)).c_str()) + note + "\n";
+    text += format("             %-12s %12s", what, bytes_text(static_cast<double>(bytes)).c_str()) + note + "\n";
   };
   part("weights", m.weights, "");
   part("gradients", m.gradients, "");
@@ -157,7 +150,7 @@ std::string summary_text(const TrainingSummary& s) {
   if (m.statistics) part("statistics", m.statistics, "");
   part("arena", m.arena, "  activations and workspaces of the recorded step (" + bytes_text(static_cast<double>(m.without_reuse)) + " without reuse)");
   if (!s.seconds_per_step) return text;
-  text += line("time         %.1f ms a step, %.0f images/s, %.1f GFLOP/s", 1e3 * *s.seconds_per_step, step / *s.seconds_per_step,
+  text += format("time         %.1f ms a step, %.0f images/s, %.1f GFLOP/s", 1e3 * *s.seconds_per_step, step / *s.seconds_per_step,
                1e-3 * training * step / *s.seconds_per_step);
   if (const auto epoch = s.seconds_per_epoch())
     text += "; " + duration_text(*epoch) + " an epoch of " + data::with_commas(*s.training_pictures) + " pictures, without data and evaluation\n";

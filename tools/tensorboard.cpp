@@ -12,6 +12,7 @@
 #include "core/atomic_file.h"
 #include "core/crc32c.h"
 #include "core/error.h"
+#include "tools/format.h"
 #include "tools/protobuf_writer.h"
 
 namespace tern {
@@ -100,9 +101,7 @@ std::string new_name(const fs::path& folder) {
     if (std::sscanf(file.filename().c_str() + kPrefix.size(), "%lld.tern.%lld", &seconds, &rest) == 2)
       micros = std::max<int64_t>(micros, seconds * 1000000 + rest + 1);
   }
-  char name[80];
-  std::snprintf(name, sizeof name, "%s%010lld.tern.%06lld", kPrefix.data(), static_cast<long long>(micros / 1000000), static_cast<long long>(micros % 1000000));
-  return name;
+  return format("%s%010lld.tern.%06lld", kPrefix.data(), static_cast<long long>(micros / 1000000), static_cast<long long>(micros % 1000000));
 }
 
 }  // namespace

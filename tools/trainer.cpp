@@ -3,7 +3,6 @@
 #include <chrono>
 #include <csignal>
 #include <cmath>
-#include <cstdio>
 #include <fstream>
 #include <iterator>
 
@@ -15,6 +14,7 @@
 #include "tools/data_digest.h"
 #include "tools/environment.h"
 #include "tools/exit_codes.h"
+#include "tools/format.h"
 #include "tools/interrupt.h"
 
 namespace tern {
@@ -24,19 +24,12 @@ constexpr const char* kPlanFile = "conv_plans.txt";
 
 double now_seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-std::string format(const char* pattern, auto... values) {
-  char text[400];
-  std::snprintf(text, sizeof text, pattern, values...);
-  return text;
-}
-
 data::LoaderOptions loader_options(const Context& context, const Config& c, const TrainerOptions& options,
                                    const data::Dataset& data) {
-  data::LoaderOptions loader{{.micro_batch = c.train.micro_batch, .lanes = c.train.lanes, .seed = c.run.seed, .drop_last = c.data.drop_last},
-                             c.data.loader_threads, c.data.prefetch};
+  data::LoaderOptions loader = data::loader_options(c);
   loader.lanes_here = options.lanes_here;
   loader.profile = options.profile.get();
-  if (!options.overfit) loader.augment = data::augment_steps(c.data);
+  if (options.overfit) loader.augment.clear();
   // Small data sets live in a GPU's memory; larger ones are fed by the loader's threads.
   constexpr int64_t kMostBytes = int64_t{4} << 30;
   loader.pixels = context.device().kind == Device::Kind::cpu || !c.data.resident || data.size() * data.shape().bytes() > kMostBytes;
@@ -80,6 +73,7 @@ Trainer::Trainer(Context& context, const Config& config, data::RunData data, Tra
   if (config.model.classes && *config.model.classes != static_cast<int>(data_.train->classes().size()))
     throw ConfigError("model.classes: got " + std::to_string(*config.model.classes) + ", the data have " + std::to_string(data_.train->classes().size()));
   if (!loader_.options().pixels && !options_.engine) training_.lanes().make_resident(*data_.train, loader_.options().augment);
+  if (options_.engine) options_.engine->stop_when([this] { return InterruptGuard::signal() != 0 || out_of_time(); });
   training_.lanes().initialize_from(*data_.train);
   if (!options_.init_from.empty()) {
     nn::load_weights(training_.network(), SafetensorsFile::open(options_.init_from), kTrainingTensors);
@@ -143,7 +137,10 @@ bool Trainer::resume() {
     throw DataError(file->name() + ": stands at step " + std::to_string(position_.step_in_epoch) +
                     " of an epoch, the data give " + std::to_string(loader_.steps_per_epoch()));
   saved_at_ = position_.steps;
-  if (folder_) folder_->rewind(config_, position_.epoch, position_.steps);
+  if (folder_) {
+    folder_->rewind(config_, position_.epoch, position_.steps);
+    seconds_before_ = folder_->seconds_so_far();
+  }
   if (checkpoints_) {
     try {
       checkpoints_->relink(file->name(), position_.step_in_epoch == 0 && position_.best_epoch == position_.epoch);
@@ -162,6 +159,7 @@ void Trainer::say(const std::string& text) {
 }
 
 double Trainer::elapsed() const { return now_seconds() - started_; }
+bool Trainer::out_of_time() const { return options_.max_seconds && elapsed() >= *options_.max_seconds; }
 
 TrainerResult Trainer::run() {
   TrainerResult result;
@@ -179,7 +177,7 @@ TrainerResult Trainer::run() {
   s.data = std::string(data_.train->name());
   s.epochs = position_.epoch;
   s.steps = position_.steps;
-  s.seconds = folder_ ? folder_->seconds_so_far() : elapsed();
+  s.seconds = seconds_before_ + elapsed();
   s.best_acc = position_.best_acc;
   s.best_epoch = position_.best_epoch;
   if (result.evaluation) s.last_acc = result.evaluation->top1;
@@ -362,8 +360,7 @@ void Trainer::finish_epoch(TrainerResult& result) {
   const PhaseClock& clock = context_.clock();
   const EpochTiming timing{m.epoch, waited, clock.seconds("forward"), clock.seconds("backward"), clock.seconds("optimizer"), m.seconds - train_seconds};
 
-  bool best = false;
-  track_gain(m, best);
+  const bool best = track_gain(m);
   ++position_.epoch;
   position_.step_in_epoch = 0;
   position_.loss_sum = 0;
@@ -382,10 +379,10 @@ void Trainer::finish_epoch(TrainerResult& result) {
   if (last || best || !result.summary.stopped_by.empty() || (every > 0 && position_.epoch % every == 0)) save(best);
 }
 
-void Trainer::track_gain(const EpochMetrics& m, bool& best) {
+bool Trainer::track_gain(const EpochMetrics& m) {
   const double value = metric_of(config_.checkpoint.best, m);
-  if (gains(config_.checkpoint.best, value, position_.best)) {
-    best = true;
+  const bool best = gains(config_.checkpoint.best, value, position_.best);
+  if (best) {
     position_.best = value;
     position_.best_epoch = m.epoch;
   }
@@ -399,6 +396,7 @@ void Trainer::track_gain(const EpochMetrics& m, bool& best) {
       ++position_.epochs_without_gain;
     }
   }
+  return best;
 }
 
 std::string Trainer::early_stop_reason() const {
@@ -432,7 +430,7 @@ void Trainer::save(bool best) {
 StopRequest Trainer::stop_request() {
   const bool stop_here = options_.stop_after_steps && position_.steps >= *options_.stop_after_steps;
   return team_.agree({.signal = stop_here ? SIGTERM : InterruptGuard::signal(),
-                      .out_of_time = options_.max_seconds && elapsed() >= *options_.max_seconds});
+                      .out_of_time = out_of_time()});
 }
 
 /// Ranks take the same steps from the same numbers; one that does not is a fault of its machine.

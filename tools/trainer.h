@@ -58,7 +58,8 @@ class Trainer {
   bool take_step(const data::Batch& batch);
   void finish_epoch(TrainerResult& result);
   Evaluation evaluate_on(const data::DatasetPtr& data, const std::string& name);
-  void track_gain(const EpochMetrics& metrics, bool& best);
+  /// Whether the epoch is the best so far.
+  bool track_gain(const EpochMetrics& metrics);
   /// Why training ends before its last epoch by train.early_stop, or "".
   std::string early_stop_reason() const;
   void count_outcomes(bool all);
@@ -77,6 +78,7 @@ class Trainer {
   void warn_of_full_disk();
   void say(const std::string& text);
   double elapsed() const;
+  bool out_of_time() const;
 
   Context& context_;
   Config config_;
@@ -89,7 +91,7 @@ class Trainer {
   TrainingStep training_;
   std::optional<CheckpointFolder> checkpoints_;
   TrainingPosition position_;
-  double started_ = 0, epoch_started_ = 0, wait_before_ = 0;
+  double started_ = 0, seconds_before_ = 0, epoch_started_ = 0, wait_before_ = 0;
   int64_t steps_this_process_ = 0, pictures_this_epoch_ = 0;
   int64_t saved_at_ = -1;
   GpuMonitor gpu_;

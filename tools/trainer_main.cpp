@@ -10,6 +10,7 @@
 #include "tools/data_synthetic.h"
 #include "tools/exit_codes.h"
 #include "tools/experiments.h"
+#include "tools/format.h"
 #include "tools/inspect.h"
 #include "tools/interrupt.h"
 #include "tools/predict.h"
@@ -38,12 +39,8 @@ int finish(const TrainerResult& result, const TrainArgs& args, const fs::path& f
   if (leads) std::printf("%s\n", folder.c_str());
   if (result.signal) return 128 + result.signal;
   if (args.expect_acc) {
-    const double got = s.last_acc.value_or(0);
-    if (got < *args.expect_acc) {
-      char text[120];
-      std::snprintf(text, sizeof text, "test accuracy %.4f is below --expect-acc %.4f", got, *args.expect_acc);
-      throw ExpectationError(text);
-    }
+    if (!s.last_acc) throw ExpectationError("nothing was evaluated, --expect-acc wants an accuracy");
+    if (*s.last_acc < *args.expect_acc) throw ExpectationError(format("test accuracy %.4f is below --expect-acc %.4f", *s.last_acc, *args.expect_acc));
   }
   return 0;
 }

@@ -71,7 +71,6 @@ class TrainingStep {
   std::string first_bad_tensor(const StepOutcome& outcome) const;
   /// Exchanges weights and their average, for an evaluation of the average; a second call changes back.
   void swap_average();
-  bool has_average() const { return average_.has_value(); }
 
  private:
   struct Group {

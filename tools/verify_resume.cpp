@@ -10,11 +10,13 @@ namespace tern {
 
 int verify_resume(const VerifyResumeArgs& args, const Config& config, std::span<const char* const> argv, Progress& progress) {
   namespace fs = std::filesystem;
-  const fs::path folder = args.train.out.empty() ? new_run_folder(args.train.config + "-verify") : fs::path(args.train.out);
+  const fs::path folder = args.train.out.empty() ? new_run_folder(fs::path(args.train.config).stem().string() + "-verify.json") : fs::path(args.train.out);
   SessionOptions straight{.trainer = trainer_options(args.train), .fusion = args.train.fusion, .graph = args.train.graph, .poison = args.train.poison, .folder = folder / "straight", .argv = argv};
   progress.message("training straight");
   const TrainerResult whole = run_session(config, straight, progress);
   if (whole.signal) return 128 + whole.signal;
+  if (args.stop_after && *args.stop_after >= whole.summary.steps)
+    throw ConfigError("--stop-after: got " + std::to_string(*args.stop_after) + ", wanted fewer than the training's " + std::to_string(whole.summary.steps) + " steps");
 
   SessionOptions stopped = straight;
   stopped.folder = folder / "resumed";

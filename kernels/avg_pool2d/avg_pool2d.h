@@ -12,7 +12,7 @@ struct AvgPool2d {
 
 /// The mean of each window.
 ///   x [N,H,W,C] -> [N, (H + 2 padding - kernel) / stride + 1, likewise, C] of x's dtype
-/// Throws ShapeError when x is smaller than a window.
+/// Throws ConfigError for options out of range, ShapeError when x is smaller than a window, DTypeError for integers.
 Tensor avg_pool2d(const Tensor& x, AvgPool2d options = {});
 
 }  // namespace tern

@@ -158,7 +158,7 @@ class CudnnConvs {
       ConvEngine engine;
       engine.graph = std::make_unique<ConvGraph>(CudnnTarget{.handle = handle_}, job, fused);
       std::vector<ConvExecutable> candidates = engine.graph->candidates(limits);
-      const std::optional<size_t> best = fastest(job, *engine.graph, candidates);
+      const std::optional<size_t> best = pick(job, *engine.graph, candidates);
       if (!best) continue;
       engine.executable = std::move(candidates[*best]);
       return engine;
@@ -166,15 +166,18 @@ class CudnnConvs {
     return {};
   }
 
-  /// Nothing where none runs.
-  std::optional<size_t> fastest(const ConvJob& job, const ConvGraph& graph,
+  /// The fastest, or the first that runs; nothing where none does.
+  std::optional<size_t> pick(const ConvJob& job, const ConvGraph& graph,
                                 const std::vector<ConvExecutable>& candidates) const {
     if (candidates.empty()) return std::nullopt;
     size_t workspace = 0;
     for (const ConvExecutable& candidate : candidates) workspace = std::max(workspace, candidate.workspace);
     const TimingBuffers buffers(context_, job, workspace);
     std::vector<float> times;
-    for (const ConvExecutable& candidate : candidates) times.push_back(time_of(context_, graph, candidate, buffers));
+    for (const ConvExecutable& candidate : candidates) {
+      times.push_back(time_of(context_, graph, candidate, buffers));
+      if (!context_.options().time_engines && std::isfinite(times.back())) return times.size() - 1;
+    }
     const auto best = std::min_element(times.begin(), times.end());
     return std::isfinite(*best) ? std::optional(static_cast<size_t>(best - times.begin())) : std::nullopt;
   }

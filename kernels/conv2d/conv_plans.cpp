@@ -81,10 +81,15 @@ std::string ConvJob::key(bool tf32) const {
          std::to_string(bias ? 1 : 0) + " tf32 " + std::to_string(tf32 ? 1 : 0);
 }
 
+std::string conv_library() {
+  if constexpr (kCudaBuild) return cuda::conv_library();
+  return "none";
+}
+
 ConvPlans::ConvPlans(Context& context) : library_("none"), gpu_("none") {
   if constexpr (kCudaBuild)
     if (on_cuda(context)) {
-      library_ = cuda::conv_library();
+      library_ = conv_library();
       gpu_ = cuda::gpu_name(context);
     }
 }

@@ -10,6 +10,9 @@
 
 namespace tern {
 
+/// cuDNN's version, as "9.19.0"; "none" in a build without it.
+std::string conv_library();
+
 /// How cuDNN runs one convolution: an engine with its settings, or tern's own kernel.
 struct ConvPlan {
   struct Knob {

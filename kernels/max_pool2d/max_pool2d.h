@@ -11,7 +11,7 @@ struct MaxPool2d {
 
 /// The largest element of each window; of equal ones the first gets the gradient; NaN wins, as in PyTorch.
 ///   x [N,H,W,C] -> [N, (H + 2 padding - kernel) / stride + 1, likewise, C] of x's dtype
-/// Throws ShapeError when x is smaller than a window.
+/// Throws ConfigError for options out of range, ShapeError when x is smaller than a window, DTypeError for integers.
 Tensor max_pool2d(const Tensor& x, MaxPool2d options = {});
 
 }  // namespace tern

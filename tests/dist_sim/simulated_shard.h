@@ -21,7 +21,7 @@ class SimShard {
 
   bool alive() const { return core_ != nullptr; }
   int host() const { return host_; }
-  std::string address() const { return "shard:" + std::to_string(host_ % 100); }
+  std::string address() const { return "shard:" + std::to_string(host_); }
   Endpoint& workers_side() { return down_; }
   /// Of all its processes.
   uint64_t steps() const { return steps_ + (core_ ? core_->steps() : 0); }

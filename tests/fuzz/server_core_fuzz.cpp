@@ -109,6 +109,7 @@ class Run {
     Hello hello;
     hello.name = "fuzz";
     hello.device_class = in_.byte() % 4 ? "cpu" : "abacus";
+    hello.build = in_.byte() % 4 ? "" : "other";
     hello.instance = in_.byte() % 8;
     if (options_.shards && in_.byte() % 2) {
       hello.role = static_cast<Role>(1 + in_.byte() % 2);

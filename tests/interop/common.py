@@ -49,7 +49,7 @@ def load_checkpoint(path, network):
     from safetensors.torch import load_file
 
     tensors = load_file(path)
-    weights = {name: t for name, t in tensors.items() if not name.startswith("optimizer.") and name != "ema"}
+    weights = {name: t for name, t in tensors.items() if not name.startswith(("optimizer.", "loss_scale.")) and name != "ema"}
     network.load_state_dict(weights, strict=True)
     return network
 
