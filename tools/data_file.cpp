@@ -111,7 +111,7 @@ void rename_file(const std::filesystem::path& from, const std::filesystem::path&
 std::string with_commas(int64_t value) {
   std::string text = std::to_string(value);
   const size_t sign = value < 0 ? 1 : 0;
-  for (size_t at = text.size(); at > 3 + sign;) text.insert(at -= 3, ",");
+  for (size_t at = text.size(); at > 3 + sign;) text.insert(at -= 3, 1, ',');
   return text;
 }
 
