@@ -236,7 +236,7 @@ void RunFolder::write_evaluation(const Evaluation& evaluation, const std::string
 }
 
 void RunFolder::write_summary(const RunSummary& s) {
-  ordered_json object = {{"data", s.data}, {"epochs", s.epochs}, {"steps", s.steps}, {"seconds", s.seconds},
+  ordered_json object = {{"data", s.data}, {"epochs", s.epochs}, {"steps", s.steps}, {"seconds", std::round(1e3 * s.seconds) / 1e3},
                          {"best_acc", nullptr}, {"best_epoch", s.best_epoch}, {"last_acc", nullptr},
                          {"peak_rss", s.peak_rss}, {"peak_tensors", s.peak_tensors}};
   if (s.best_acc) object["best_acc"] = *s.best_acc;
