@@ -253,8 +253,8 @@ struct PlanKey {
 
 const std::shared_ptr<Storage>& Arena::reserve(size_t bytes, Tenant& tenant) {
   if (bytes > bytes_) release();
-  bytes_ = std::max(bytes, bytes_);
-  if (!storage_) storage_ = std::make_shared<Storage>(context_, bytes_, "plan arena");
+  if (!storage_) storage_ = std::make_shared<Storage>(context_, std::max(bytes, bytes_), "plan arena");
+  bytes_ = storage_->bytes();
   if (std::find(tenants_.begin(), tenants_.end(), &tenant) == tenants_.end()) tenants_.push_back(&tenant);
   return storage_;
 }
@@ -299,8 +299,8 @@ std::vector<Tensor> CompiledStep::operator()(std::span<const Tensor> inputs) {
   for (auto& [known, plan] : impl_->plans)
     if (known == key) return plan->replay(inputs);
   // The recording runs on blocks of the caching allocator, replays on the arena: memory is given back in between, so that
-  // it is never held twice.
-  impl_->options.arena->release();
+  // it is not held twice. An arena that plans work on stays: they would have to be bound, and captured, anew.
+  if (impl_->options.arena->idle()) impl_->options.arena->release();
   context.allocator().trim();
   auto plan = std::make_unique<Plan>(context, impl_->step, inputs, impl_->options);
   std::vector<Tensor> outputs = plan->take_recorded_outputs();

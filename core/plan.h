@@ -29,6 +29,7 @@ class Arena {
   void forget(Tenant& tenant);
   /// Gives the memory back to the allocator; the next reserve() takes as much again.
   void release();
+  bool idle() const { return tenants_.empty(); }
   size_t bytes() const { return bytes_; }  ///< the largest reserved so far
 
  private:

@@ -181,7 +181,10 @@ bool ServerCore::on_heartbeat(Peer& peer, const FrameHeader&, Bytes payload, Mil
   if (!beat) return refuse(peer, Refusal::malformed, "HEARTBEAT does not parse");
   const bool moved = beat->lanes_done != peer.lanes_done;
   peer.lanes_done = beat->lanes_done;
-  if (beat->lane_seconds > 0) peer.lane_seconds = beat->lane_seconds;
+  if (beat->lane_seconds > 0) {
+    peer.lane_seconds = beat->lane_seconds;
+    if (const auto first = std::exchange(peer.first_took, {})) note_transfer(peer, first->first, first->second);
+  }
   if (moved || peer.owned.empty()) peer.progress = now;
   // One heartbeat of a worker that waits may have crossed with its work; a lease later it has had none.
   if (moved || (beat->state == WorkerState::ready && peer.outrun && now - *peer.outrun > options_.lease)) peer.outrun.reset();

@@ -153,6 +153,7 @@ class ServerCore {
   bool start_result(Peer& peer, const FrameHeader& header, Bytes payload);
   bool finish_result(Peer& peer, Bytes payload, Millis now);
   bool finish_slot(Peer& peer, const Assembly& assembly, const Digest& digest, Millis now);
+  static void note_transfer(Peer& peer, double took, int lanes);
   void complete(uint64_t step);
   bool second_result(Peer& peer, uint64_t step, uint16_t slot, const Digest& digest);
   const PastSlot* first_result(uint64_t step, uint16_t slot) const;

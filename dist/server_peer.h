@@ -55,6 +55,7 @@ struct ServerCore::Peer {
   uint64_t lanes_done = 0;
   double lane_seconds = 0;
   double transfer_seconds = 0;  // of a slot besides: parameters down, result up
+  std::optional<std::pair<double, int>> first_took;  // seconds and lanes of its first result, until it has told its own time of a lane
   Millis answered = 0;          // when its last result was whole
   std::set<std::pair<uint64_t, size_t>> owned;  // (step, slot) without result
   std::optional<uint64_t> version;              // of the parameters it was sent

@@ -95,10 +95,12 @@ bool ServerCore::finish_slot(Peer& peer, const Assembly& assembly, const Digest&
   if (sparse()) note_holder(peer, task.task, *slot.result, slot.taken);
   ++counters_.results;
   const double took = static_cast<double>(std::max<Millis>(1, now - std::max(slot.since, peer.answered))) / 1000;
-  if (peer.lane_seconds > 0)
-    peer.transfer_seconds += 0.25 * (std::max(0.0, took - peer.lane_seconds * slot.range.count) - peer.transfer_seconds);
-  else  // until its heartbeat says better: a lease is short only for a worker whose speed is known
+  if (peer.lane_seconds > 0) {
+    note_transfer(peer, took, slot.range.count);
+  } else {  // until its heartbeat says better: a lease is short only for a worker whose speed is known
     peer.lane_seconds = took / slot.range.count;
+    peer.first_took = {took, slot.range.count};
+  }
   peer.progress = peer.answered = now;
   send(peer, FrameType::grad_ack, {}, assembly.step, assembly.slot);
   for (const ConnectionId id : std::exchange(slot.owners, {})) {
@@ -109,6 +111,12 @@ bool ServerCore::finish_slot(Peer& peer, const Assembly& assembly, const Digest&
   }
   complete(assembly.step);
   return true;
+}
+
+/// What a slot took beyond its computing. Grows at once: what comes after the lease is refused, and would teach nothing.
+void ServerCore::note_transfer(Peer& peer, double took, int lanes) {
+  const double rest = std::max(0.0, took - peer.lane_seconds * lanes);
+  peer.transfer_seconds = std::max(rest, 0.75 * peer.transfer_seconds + 0.25 * rest);
 }
 
 /// Hands over a task of which all is there.

@@ -45,7 +45,7 @@ struct TransportLimits {
   std::chrono::milliseconds handshake{5000};    ///< from accept or connect to the end of the TLS handshake
   int per_address = 64;                         ///< connections from one address, handshakes included; 127.0.0.1 too
   int total = 4096;
-  size_t send_queue = size_t{256} << 20;        ///< bytes waiting for one connection when more is to be sent: it is closed
+  size_t send_queue = size_t{256} << 20;        ///< bytes waiting for one connection besides the largest that was sent in one call; beyond them it is closed
   std::chrono::milliseconds stalled{10000};     ///< bytes are waiting and none could be sent for that long: closed
 };
 

@@ -134,12 +134,15 @@ void Connection::handshake_failed(const std::string& why) {
 void Connection::send(std::vector<Outgoing> frames) {
   if (state_ != State::open) return;
   if (!anything_to_send()) progress_ = Clock::now();
-  const bool behind = queued_ > network_.limits().send_queue;  // what comes now may be larger: parameters are sent at once
+  size_t bytes = 0;
   for (Outgoing& frame : frames) {
-    queued_ += kHeaderBytes + frame.payload.size();
+    bytes += kHeaderBytes + frame.payload.size();
     queue_.push_back(std::move(frame));
   }
-  if (!behind) return schedule_flush();
+  // The bound is on what waits besides: a network's parameters, sent in one call, may be larger than any bound.
+  largest_ = std::max(largest_, bytes);
+  queued_ += bytes;
+  if (queued_ <= network_.limits().send_queue + largest_) return schedule_flush();
   // Not at once: the handler does not expect disconnected() in the middle of a send().
   state_ = State::closing;
   why_ = "more than " + std::to_string(network_.limits().send_queue) + " bytes were waiting to be sent";

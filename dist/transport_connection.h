@@ -71,6 +71,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Clock::time_point deadline_;  ///< of the handshake or of closing
   Clock::time_point progress_;  ///< when bytes were last sent, or began to wait
   std::deque<Outgoing> queue_;
+  size_t largest_ = 0;     ///< bytes that were sent in one call, at most
   size_t queued_ = 0;      ///< bytes in queue_, less those of its front that are done
   size_t front_done_ = 0;  ///< bytes of queue_.front() that were sent or encrypted
 };

@@ -164,7 +164,7 @@ bool WorkerCore::on_frame(const FrameHeader& header, Bytes payload, Millis now) 
     case FrameType::nack:
       if (!decode<Nack>(payload)) return fail(Refusal::malformed, "NACK does not parse");
       note_answer(header);
-      if (computing_ == std::pair{header.step, header.slot}) computing_.reset();  // should it be given back, then anew
+      if (computing_ == std::pair{header.step, header.slot}) computing_.reset();  // if it is given back, it is computed anew
       return true;
     default: return fail(Refusal::illegal_type, name_of(header.type) + " is not the server's to send");
   }

@@ -168,7 +168,7 @@ const Section<RunConfig>& run() {
                                        .matching("^(auto|cpu|cuda(:[0-9]{1,3})?)$")
                                        .free(),
                                    field("precision", &R::precision, "`auto`: fp16 on CUDA, fp32 on the CPU."),
-                                   field("time_engines", &R::time_engines, "On a GPU: take the fastest of cuDNN's engines; false: its first one, as workers and ranks always do, so that all take the same.").free(),
+                                   field("time_engines", &R::time_engines, "On a GPU: take the fastest of cuDNN's engines; false: its first one, as workers and ranks do, so that all take the same.").free(),
                                    field("threads", &R::threads, range(0, 4096), "CPU threads; 0: all.").free()});
   return section;
 }

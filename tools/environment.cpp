@@ -45,7 +45,10 @@ std::string device_class(Device device) {
   return cuda_device(device.index).name + ", cuDNN " + conv_library();
 }
 
-std::string build_text() { return std::string(version()) + " (" + std::string(git_revision()) + ", compiler " + __VERSION__ + ")"; }
+std::string build_text() {
+  const std::string compiler = __VERSION__;  // some name a repository behind it
+  return std::string(version()) + " (" + std::string(git_revision()).substr(0, 60) + ", compiler " + compiler.substr(0, compiler.find(" (")).substr(0, 40) + ")";
+}
 
 std::string environment_json(const Context& context, std::span<const char* const> argv) {
   utsname system{};

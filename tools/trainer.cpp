@@ -166,6 +166,7 @@ TrainerResult Trainer::run() {
   started_ = now_seconds();
   result.summary.stopped_by = early_stop_reason();  // of a run that had ended when it was resumed
   bool going = result.summary.stopped_by.empty();
+  const bool trained = going && position_.epoch < config_.train.epochs;
   team_.set_stepping(true);
   while (going && position_.epoch < config_.train.epochs) going = train_epoch(result);
   team_.set_stepping(false);
@@ -177,7 +178,7 @@ TrainerResult Trainer::run() {
   s.data = std::string(data_.train->name());
   s.epochs = position_.epoch;
   s.steps = position_.steps;
-  s.seconds = seconds_before_ + elapsed();
+  s.seconds = seconds_before_ + (trained ? elapsed() : 0);
   s.best_acc = position_.best_acc;
   s.best_epoch = position_.best_epoch;
   if (result.evaluation) s.last_acc = result.evaluation->top1;
