@@ -73,7 +73,7 @@ class Recording {
   Recorder* before_;
 };
 
-class Plan final : public Arena::Tenant {
+class Plan {
  public:
   Plan(Context& context, const CompiledStep::Function& step, std::span<const Tensor> inputs, const CompileOptions& options)
       : context_(context), arena_(options.arena) {
@@ -96,16 +96,6 @@ class Plan final : public Arena::Tenant {
     find_lifetimes();
     lay_out(options.reuse_memory);
     stats_.fused = fused;
-  }
-  ~Plan() { arena_->forget(*this); }
-  Plan(const Plan&) = delete;
-  Plan& operator=(const Plan&) = delete;
-
-  void move_out() override {
-    bound_to_.reset();
-    graph_.reset();
-    launches_.clear();
-    outputs_.clear();
   }
 
   /// What the recording run computed; then the buffers of that run are given up and replay() takes over.
@@ -205,9 +195,12 @@ class Plan final : public Arena::Tenant {
   }
 
   void bind() {
-    const std::shared_ptr<Storage>& arena = arena_->reserve(layout_.bytes, *this);
+    const std::shared_ptr<Storage> arena = arena_->reserve(layout_.bytes);
     if (bound_to_ == arena) return;
     bound_to_ = arena;
+    graph_.reset();  // it works on the old arena
+    launches_.clear();
+    outputs_.clear();
     for (size_t i = 0; i < instructions_.size(); ++i) {
       Bound bound;
       for (const Ref& ref : instructions_[i].in) bound.in.push_back(bind(ref, arena));
@@ -251,19 +244,14 @@ struct PlanKey {
 
 }  // namespace
 
-const std::shared_ptr<Storage>& Arena::reserve(size_t bytes, Tenant& tenant) {
-  if (bytes > bytes_) release();
-  if (!storage_) storage_ = std::make_shared<Storage>(context_, std::max(bytes, bytes_), "plan arena");
-  bytes_ = storage_->bytes();
-  if (std::find(tenants_.begin(), tenants_.end(), &tenant) == tenants_.end()) tenants_.push_back(&tenant);
-  return storage_;
-}
-
-void Arena::forget(Tenant& tenant) { std::erase(tenants_, &tenant); }
-
-void Arena::release() {
-  for (Tenant* tenant : std::exchange(tenants_, {})) tenant->move_out();
-  storage_.reset();
+std::shared_ptr<Storage> Arena::reserve(size_t bytes) {
+  std::shared_ptr<Storage> storage = storage_.lock();
+  if (storage && storage->bytes() >= bytes) return storage;
+  storage.reset();
+  storage = std::make_shared<Storage>(context_, std::max(bytes, bytes_), "plan arena");
+  bytes_ = storage->bytes();
+  storage_ = storage;
+  return storage;
 }
 
 std::string PlanStats::str() const {
@@ -298,9 +286,7 @@ std::vector<Tensor> CompiledStep::operator()(std::span<const Tensor> inputs) {
   }
   for (auto& [known, plan] : impl_->plans)
     if (known == key) return plan->replay(inputs);
-  // The recording runs on blocks of the caching allocator, replays on the arena: memory is given back in between, so that
-  // it is not held twice. An arena that plans work on stays: they would have to be bound, and captured, anew.
-  if (impl_->options.arena->idle()) impl_->options.arena->release();
+  // The recording runs on blocks of the caching allocator, replays on the arena: what either leaves goes back to the system.
   context.allocator().trim();
   auto plan = std::make_unique<Plan>(context, impl_->step, inputs, impl_->options);
   std::vector<Tensor> outputs = plan->take_recorded_outputs();

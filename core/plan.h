@@ -13,30 +13,15 @@ namespace tern {
 /// the same time.
 class Arena {
  public:
-  /// Who works on the storage.
-  class Tenant {
-   public:
-    /// The storage goes: keep nothing of it.
-    virtual void move_out() = 0;
-
-   protected:
-    ~Tenant() = default;
-  };
-
   explicit Arena(Context& context) : context_(context) {}
-  /// Storage of at least `bytes`, the same until `tenant`, who may come again and again, is told to move out.
-  const std::shared_ptr<Storage>& reserve(size_t bytes, Tenant& tenant);
-  void forget(Tenant& tenant);
-  /// Gives the memory back to the allocator; the next reserve() takes as much again.
-  void release();
-  bool idle() const { return tenants_.empty(); }
+  /// Storage of at least `bytes`. The plans that work on it keep it: without any its memory is given back.
+  std::shared_ptr<Storage> reserve(size_t bytes);
   size_t bytes() const { return bytes_; }  ///< the largest reserved so far
 
  private:
   Context& context_;
   size_t bytes_ = 0;
-  std::shared_ptr<Storage> storage_;
-  std::vector<Tenant*> tenants_;  // of the present storage
+  std::weak_ptr<Storage> storage_;
 };
 
 struct CompileOptions {

@@ -215,13 +215,13 @@ std::string Profile::table() const {
     return "profile: no step was looked at: the first " + std::to_string(kWarmUp) + " of a training are left out as its warm-up\n";
   const double steps = static_cast<double>(steps_seen_), total = seconds(step_time_ + wait_time_);
   std::string out = format("where the time went: %lld steps on %s, %.2f ms each%s\n", static_cast<long long>(steps_seen_), device_.c_str(),
-                         1e3 * total / steps, device_.starts_with("cuda") ? " with a wait after every op" : "");
+                           1e3 * total / steps, device_.starts_with("cuda") ? " with a wait after every op" : "");
   out += format("%-10s %-24s %7s %11s %7s %9s %8s\n", "phase", "op", "calls", "ms a step", "share", "GFLOP/s", "GB/s");
   for (const auto& [phase, op, cost] : rows()) {
     const double time = seconds(cost.time);
     out += format("%-10s %-24s %7.4g %11.3f %6.1f%% %9s %8s\n", phase.c_str(), op.c_str(), static_cast<double>(cost.calls) / steps, 1e3 * time / steps,
-                100 * time / total, cost.flops > 0 ? format("%.1f", 1e-9 * cost.flops / time).c_str() : "",
-                cost.flops == 0 && cost.bytes > 0 ? format("%.1f", 1e-9 * cost.bytes / time).c_str() : "");
+                  100 * time / total, cost.flops > 0 ? format("%.1f", 1e-9 * cost.flops / time).c_str() : "",
+                  cost.flops == 0 && cost.bytes > 0 ? format("%.1f", 1e-9 * cost.bytes / time).c_str() : "");
   }
   return out;
 }

@@ -85,8 +85,8 @@ std::string layer_table(const TrainingSummary& s) {
   for (const nn::LayerInfo& layer : s.layers) {
     const std::string name = std::string(static_cast<size_t>(2 * layer.depth), ' ') + layer.name;
     text += format("%-24s %-16s %-18s %12s %12s\n", name.c_str(), (layer.type + (layer.fused ? " (fused)" : "")).c_str(),
-                 extents(layer.output).c_str(), layer.parameters ? data::with_commas(layer.parameters).c_str() : "-",
-                 layer.flops ? format("%.3f", 1e-6 * static_cast<double>(layer.flops)).c_str() : "-");
+                   extents(layer.output).c_str(), layer.parameters ? data::with_commas(layer.parameters).c_str() : "-",
+                   layer.flops ? format("%.3f", 1e-6 * static_cast<double>(layer.flops)).c_str() : "-");
   }
   return text;
 }
@@ -138,7 +138,7 @@ std::string summary_text(const TrainingSummary& s) {
                      std::to_string(s.pictures.channels) + ", " + std::to_string(s.classes) + " classes; N is the batch\n\n" + layer_table(s);
   text += "\nparameters   " + data::with_commas(s.parameters) + "\n";
   text += format("operations   %.1f MFLOP a picture forward, %.1f forward and backward; %.2f GFLOP a step of %lld pictures\n", forward, training,
-               1e-3 * training * step, static_cast<long long>(s.pictures_per_step));
+                 1e-3 * training * step, static_cast<long long>(s.pictures_per_step));
   text += "             (a multiply-add is two; convolutions and linear layers alone)\n";
   text += "memory       " + bytes_text(static_cast<double>(m.total())) + " on " + s.device + " in " + s.precision + ":\n";
   const auto part = [&](const char* what, int64_t bytes, const std::string& note) {
@@ -151,7 +151,7 @@ std::string summary_text(const TrainingSummary& s) {
   part("arena", m.arena, "  activations and workspaces of the recorded step (" + bytes_text(static_cast<double>(m.without_reuse)) + " without reuse)");
   if (!s.seconds_per_step) return text;
   text += format("time         %.1f ms a step, %.0f images/s, %.1f GFLOP/s", 1e3 * *s.seconds_per_step, step / *s.seconds_per_step,
-               1e-3 * training * step / *s.seconds_per_step);
+                 1e-3 * training * step / *s.seconds_per_step);
   if (const auto epoch = s.seconds_per_epoch())
     text += "; " + duration_text(*epoch) + " an epoch of " + data::with_commas(*s.training_pictures) + " pictures, without data and evaluation\n";
   else

@@ -168,7 +168,7 @@ class CudnnConvs {
 
   /// The fastest, or the first that runs; nothing where none does.
   std::optional<size_t> pick(const ConvJob& job, const ConvGraph& graph,
-                                const std::vector<ConvExecutable>& candidates) const {
+                             const std::vector<ConvExecutable>& candidates) const {
     if (candidates.empty()) return std::nullopt;
     size_t workspace = 0;
     for (const ConvExecutable& candidate : candidates) workspace = std::max(workspace, candidate.workspace);
